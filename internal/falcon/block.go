@@ -1,0 +1,109 @@
+package falcon
+
+import (
+	"fmt"
+
+	"alfred/internal/backend"
+	"alfred/internal/nn"
+	"alfred/internal/param"
+	"alfred/internal/tensor"
+)
+
+// Block is one layer. In the parallel forms (40B, 7B) attention and MLP read the same residual stream and their outputs are
+// summed over the tensor group once; in the sequential form (RW) the MLP reads what attention has added.
+type Block struct {
+	attnNorm *nn.LayerNorm
+	mlpNorm  *nn.LayerNorm // nil: the MLP reads attnNorm's output
+	attn     *nn.Attention // nil on a rank that holds no part of it
+	mlp      *nn.MLP
+	parallel bool
+	nn.Boundary
+}
+
+// blockSaved is what Backward needs.
+type blockSaved struct {
+	attnNorm, mlpNorm nn.NormSaved
+	attn              nn.AttentionSaved
+	mlp               nn.MLPSaved
+}
+
+// attend runs a block's attention: y = attention(h), or what this rank holds of it.
+type attend func(y, h tensor.Tensor) nn.AttentionSaved
+
+func newBlock(sh shard, l int, b nn.Boundary) *Block {
+	prefix := fmt.Sprintf("transformer.h.%d.", l)
+	blk := &Block{Boundary: b, parallel: sh.cfg.ParallelAttention}
+	blk.attn, blk.mlp = sh.attention(prefix+"self_attention."), sh.mlp(prefix+"mlp.")
+	switch {
+	case !blk.parallel:
+		blk.attnNorm, blk.mlpNorm = sh.norm(prefix+"input_layernorm"), sh.norm(prefix+"post_attention_layernorm")
+	case sh.cfg.NumLayerNorms == 2:
+		blk.attnNorm, blk.mlpNorm = sh.norm(prefix+"ln_attn"), sh.norm(prefix+"ln_mlp")
+	default:
+		blk.attnNorm = sh.norm(prefix + "input_layernorm")
+	}
+	return blk
+}
+
+// Forward sets y [N D] from x [N D]:
+//
+//	parallel:    y = x + attn(ln_attn(x)) + mlp(ln_mlp(x))
+//	sequential:  a = x + attn(ln(x));  y = a + mlp(ln'(a))
+func (b *Block) Forward(s *backend.Stream, y, x tensor.Tensor, attn attend) (saved blockSaved) {
+	h, n := b.attnNorm.Forward(s, x)
+	saved.attnNorm = n
+	residual, partial := x, tensor.Tensor{}
+	if b.attn != nil {
+		saved.attn = attn(y, h)
+		partial = y
+	}
+	if !b.parallel {
+		if b.attn == nil {
+			s.Zero(y)
+		}
+		b.Leave(s, y)
+		residual, partial = s.Alloc(x.DType(), x.Dims()...), tensor.Tensor{}
+		s.Add(residual, y, x)
+	}
+	if b.mlpNorm != nil {
+		h, saved.mlpNorm = b.mlpNorm.Forward(s, residual)
+	}
+	saved.mlp = b.mlp.Forward(s, y, h, partial)
+	b.Leave(s, y)
+	s.Add(y, y, residual)
+	return saved
+}
+
+// Backward turns d [N D], the gradient of y, into the gradient of x.
+func (b *Block) Backward(s *backend.Stream, d tensor.Tensor, batch *nn.Batch, pos nn.Positions, saved blockSaved) {
+	defer s.Arena().Release(s.Arena().Mark())
+	dx, dh := s.Zeros(d.DType(), d.Dims()...), s.Zeros(d.DType(), d.Dims()...)
+	b.mlp.Backward(s, dh, d, saved.mlp)
+	if b.mlpNorm != nil {
+		b.mlpNorm.Backward(s, dx, dh, saved.mlpNorm)
+		s.Zero(dh)
+	}
+	if !b.parallel {
+		b.EnterBackward(s, dx)
+		s.Add(d, d, dx)
+		s.Zero(dx)
+	}
+	if b.attn != nil {
+		b.attn.Backward(s, dh, d, batch, pos, saved.attn)
+	}
+	b.attnNorm.Backward(s, dx, dh, saved.attnNorm)
+	b.EnterBackward(s, dx)
+	s.Add(d, d, dx)
+}
+
+// Params lists the block's parameters in the order of the forward pass.
+func (b *Block) Params() (list []*param.Param) {
+	list = b.attnNorm.Params()
+	if b.attn != nil {
+		list = append(list, b.attn.Params()...)
+	}
+	if b.mlpNorm != nil {
+		list = append(list, b.mlpNorm.Params()...)
+	}
+	return append(list, b.mlp.Params()...)
+}

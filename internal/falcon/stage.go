@@ -1,0 +1,220 @@
+// Package falcon is the Falcon family of decoder-only transformers: the forms of Falcon-40B (new decoder architecture), of
+// Falcon-7B (multi-query attention) and of Falcon-RW (ALiBi, biases, sequential blocks), with a language-model head or a
+// score head. One Block serves all of them.
+package falcon
+
+import (
+	"errors"
+
+	"alfred/internal/backend"
+	"alfred/internal/collective"
+	"alfred/internal/nn"
+	"alfred/internal/param"
+	"alfred/internal/tensor"
+)
+
+// Stage is what one rank holds of a model.
+type Stage struct {
+	Config Config
+	Params *param.Store
+
+	embed     *nn.Embedding
+	blocks    []*Block
+	norm      *nn.LayerNorm
+	lm        *nn.LogProbHead // one of lm and score
+	score     *nn.ScoreHead
+	positions nn.Positions
+	options   Options
+	nn.Boundary
+}
+
+// Options of a Stage.
+type Options struct {
+	Tensor    collective.Group // the tensor group; Solo when nil
+	DType     tensor.DType     // of weights and activations
+	Positions int              // longest sequence; the model's own limit when 0
+	Recompute bool             // keep only the inputs of blocks, and run them again in the backward pass
+	// Rotary replaces the rotary tables of RotaryTables, [Positions HeadDim/2] each, to reproduce another program's.
+	RotaryCos, RotarySin []float64
+}
+
+// NewStage allocates weights (zero) and position tables from the stream's current arena. The configuration must be one that
+// Splits accepts.
+func NewStage(s *backend.Stream, cfg Config, o Options) *Stage {
+	if o.Tensor == nil {
+		o.Tensor = collective.Solo{}
+	}
+	if o.Positions == 0 {
+		o.Positions = cfg.MaxPositions
+	}
+	sh := shard{cfg: cfg, rank: o.Tensor.Rank(), size: o.Tensor.Size()}
+	st := &Stage{Config: cfg, options: o, Boundary: nn.Boundary{Group: o.Tensor}}
+	lo, hi := sh.vocabulary()
+	table := []int{cfg.VocabSize, cfg.HiddenSize}
+	st.embed = &nn.Embedding{W: param.Rows("transformer.word_embeddings.weight", table, lo, hi), First: lo, Boundary: st.Boundary}
+	params := []*param.Param{st.embed.W}
+	for l := range cfg.NumLayers {
+		blk := newBlock(sh, l, st.Boundary)
+		st.blocks = append(st.blocks, blk)
+		params = append(params, blk.Params()...)
+	}
+	st.norm = sh.norm("transformer.ln_f")
+	params = append(params, st.norm.Params()...)
+	switch {
+	case cfg.Head == SequenceClassification:
+		st.score = &nn.ScoreHead{W: param.Replicated("score.weight", []int{1, cfg.HiddenSize}, 0, sh.once()), Boundary: st.Boundary}
+		params = append(params, st.score.W)
+	case cfg.TieWordEmbeddings:
+		st.lm = &nn.LogProbHead{W: st.embed.W, First: lo, Boundary: st.Boundary}
+	default:
+		st.lm = &nn.LogProbHead{W: param.Rows("lm_head.weight", table, lo, hi), First: lo, Boundary: st.Boundary}
+		params = append(params, st.lm.W)
+	}
+	st.Params = param.NewStore(params)
+	st.Params.Bind(s, o.DType)
+	st.positions = st.tables(s, sh)
+	return st
+}
+
+// tables uploads what attention needs to know positions.
+func (st *Stage) tables(s *backend.Stream, sh shard) (pos nn.Positions) {
+	n := st.options.Positions
+	upload := func(rows int, data []float64) tensor.Tensor {
+		t := s.Alloc(s.Wide(), rows, len(data)/rows)
+		s.Upload(t, backend.Float64s(data))
+		return t
+	}
+	if st.Config.Alibi {
+		if attn := st.blocks[0].attn; attn != nil {
+			table := AlibiTable(st.Config.NumHeads, n)
+			pos.Bias = upload(attn.Heads, table[sh.firstHead()*n:(sh.firstHead()+attn.Heads)*n])
+		}
+		return pos
+	}
+	cos, sin := st.options.RotaryCos, st.options.RotarySin
+	if cos == nil {
+		cos, sin = RotaryTables(st.Config, n)
+	}
+	pos.Cos, pos.Sin = upload(n, cos), upload(n, sin)
+	return pos
+}
+
+// pass is what Backward needs of a Forward.
+type pass struct {
+	batch  *nn.Batch
+	scale  float64
+	inputs []tensor.Tensor // of each block
+	blocks []blockSaved    // empty when recomputing
+	norm   nn.NormSaved
+	h      tensor.Tensor // [M D]: what the head read
+	out    nn.Outputs
+}
+
+// Forward runs the model over a batch and reads its head at the batch's rows, with logits multiplied by scale. Unless keep is
+// set, nothing is kept for Backward and memory does not grow with the number of layers.
+func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep bool) (nn.Outputs, any) {
+	kept := &pass{batch: b, scale: scale}
+	x := st.embed.Forward(s, b.IDs)
+	spare := tensor.Tensor{}
+	if !keep {
+		spare = s.Alloc(x.DType(), x.Dims()...)
+	}
+	for _, blk := range st.blocks {
+		y := spare
+		if keep {
+			y = s.Alloc(x.DType(), x.Dims()...)
+		}
+		mark := s.Arena().Mark()
+		bs := blk.Forward(s, y, x, st.attend(s, blk, b))
+		if keep {
+			kept.inputs = append(kept.inputs, x)
+		}
+		if keep && !st.options.Recompute {
+			kept.blocks = append(kept.blocks, bs)
+		} else {
+			s.Arena().Release(mark)
+		}
+		x, spare = y, x
+	}
+	rows := s.Alloc(x.DType(), b.Rows.Len(), st.Config.HiddenSize)
+	s.GatherRows(rows, x, b.Rows)
+	kept.h, kept.norm = st.norm.Forward(s, rows)
+	if st.score != nil {
+		kept.out.Value = st.score.Forward(s, kept.h)
+	} else {
+		kept.out.LogProbs = st.lm.Forward(s, kept.h, b.Targets, scale)
+	}
+	return kept.out, kept
+}
+
+func (st *Stage) attend(s *backend.Stream, blk *Block, b *nn.Batch) attend {
+	return func(y, h tensor.Tensor) nn.AttentionSaved {
+		return blk.attn.Forward(s, y, h, b, st.positions)
+	}
+}
+
+// Backward adds the gradients of all parameters, given those of the outputs.
+func (st *Stage) Backward(s *backend.Stream, kept any, g nn.Gradients) {
+	saved := kept.(*pass)
+	defer s.Arena().Release(s.Arena().Mark())
+	b, n := saved.batch, saved.batch.IDs.Len()
+	dtype := saved.h.DType()
+	d := s.Zeros(dtype, n, st.Config.HiddenSize)
+	head := s.Arena().Mark()
+	dh, drows := s.Zeros(dtype, saved.h.Dims()...), s.Zeros(dtype, saved.h.Dims()...)
+	if st.score != nil {
+		st.score.Backward(s, dh, saved.h, g.Value)
+	} else {
+		st.lm.Backward(s, dh, saved.h, b.Targets, saved.scale, saved.out.LogProbs, g.LogProb, g.Entropy)
+	}
+	st.norm.Backward(s, drows, dh, saved.norm)
+	st.EnterBackward(s, drows)
+	s.AddRows(d, drows, b.Rows)
+	s.Arena().Release(head)
+	for l := len(st.blocks) - 1; l >= 0; l-- {
+		blk, mark := st.blocks[l], s.Arena().Mark()
+		var bs blockSaved
+		if st.options.Recompute {
+			y := s.Alloc(dtype, n, st.Config.HiddenSize)
+			bs = blk.Forward(s, y, saved.inputs[l], st.attend(s, blk, b))
+		} else {
+			bs = saved.blocks[l]
+		}
+		blk.Backward(s, d, b, st.positions, bs)
+		s.Arena().Release(mark)
+	}
+	st.embed.Backward(s, d, b.IDs)
+}
+
+// Cache allocates a key/value cache for this rank's heads from the stream's current arena.
+func (st *Stage) Cache(s *backend.Stream, pages, pageSize int) *nn.Cache {
+	if st.blocks[0].attn == nil {
+		return &nn.Cache{PageSize: pageSize, Pages: pages}
+	}
+	attn := st.blocks[0].attn
+	return nn.NewCache(s, st.options.DType, len(st.blocks), pages, pageSize, attn.KVHeads, attn.HeadDim)
+}
+
+// Decode runs the model over the next tokens of cached sequences, writes their keys and values to the cache, and chooses the
+// token after each row of the batch; see nn.LogProbHead.Sample.
+func (st *Stage) Decode(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, uniforms, banned tensor.Tensor, d nn.Draw) (tokens tensor.Tensor, out nn.LogProbs) {
+	if st.lm == nil {
+		s.Fail(errors.New("falcon: a model with a score head cannot choose tokens"))
+		return tokens, out
+	}
+	x := st.embed.Forward(s, b.IDs)
+	y := s.Alloc(x.DType(), x.Dims()...)
+	for l, blk := range st.blocks {
+		mark := s.Arena().Mark()
+		blk.Forward(s, y, x, func(y, h tensor.Tensor) (none nn.AttentionSaved) {
+			blk.attn.Cached(s, y, h, b, st.positions, cache, l)
+			return none
+		})
+		s.Arena().Release(mark)
+		x, y = y, x
+	}
+	rows := s.Alloc(x.DType(), b.Rows.Len(), st.Config.HiddenSize)
+	s.GatherRows(rows, x, b.Rows)
+	h, _ := st.norm.Forward(s, rows)
+	return st.lm.Sample(s, h, uniforms, banned, d)
+}

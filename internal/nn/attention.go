@@ -1,0 +1,95 @@
+package nn
+
+import (
+	"math"
+
+	"alfred/internal/backend"
+	"alfred/internal/param"
+	"alfred/internal/tensor"
+)
+
+// Attention is causal self-attention with grouped heads. QKV is column-parallel by heads, Dense row-parallel: the output is
+// a partial sum.
+type Attention struct {
+	QKV, Dense              Linear // [(H+2G)K D] and [D HK]
+	Heads, KVHeads, HeadDim int    // H and G of this rank, K
+}
+
+// Positions are the tables that tell attention where a token is, shared by all layers: rotary angles or additive biases.
+type Positions struct {
+	Cos, Sin tensor.Tensor // [P K/2] wide, or absent
+	Bias     tensor.Tensor // [H P] wide for the heads of this rank, or absent
+}
+
+// AttentionSaved is what Attention's Backward needs.
+type AttentionSaved struct {
+	x, q, k, v, o, lse tensor.Tensor
+}
+
+// Forward sets y [N D] from x [N D].
+func (a *Attention) Forward(s *backend.Stream, y, x tensor.Tensor, b *Batch, pos Positions) (saved AttentionSaved) {
+	saved = AttentionSaved{x: x}
+	saved.q, saved.k, saved.v = a.project(s, x, b.IDs.Len(), pos.rotary(b.Positions))
+	saved.o = s.Alloc(x.DType(), saved.q.Dims()...)
+	saved.lse = s.Alloc(s.Wide(), x.Rows(), a.Heads)
+	s.Attention(saved.o, saved.lse, saved.q, saved.k, saved.v, b.Seqs, a.options(pos))
+	a.Dense.Forward(s, y, a.flat(saved.o), tensor.Tensor{})
+	return saved
+}
+
+// Backward adds to dx [N D] from dy [N D].
+func (a *Attention) Backward(s *backend.Stream, dx, dy tensor.Tensor, b *Batch, pos Positions, saved AttentionSaved) {
+	mark := s.Arena().Mark()
+	do := s.Zeros(dx.DType(), saved.o.Dims()...)
+	a.Dense.Backward(s, a.flat(do), dy, a.flat(saved.o))
+	dq, dk, dv := s.Zeros(dx.DType(), saved.q.Dims()...), s.Zeros(dx.DType(), saved.k.Dims()...), s.Zeros(dx.DType(), saved.v.Dims()...)
+	s.AttentionBackward(dq, dk, dv, do, saved.o, saved.lse, saved.q, saved.k, saved.v, b.Seqs, a.options(pos))
+	dqkv := s.Zeros(dx.DType(), dx.Rows(), a.width())
+	s.SplitQKVBackward(dqkv, dq, dk, dv, pos.rotary(b.Positions))
+	a.QKV.Backward(s, dx, dqkv, saved.x)
+	s.Arena().Release(mark)
+}
+
+// Cached is Forward for tokens whose sequences began earlier: it writes their keys and values to layer l of the cache and
+// attends to everything that the cache holds of their sequences.
+func (a *Attention) Cached(s *backend.Stream, y, x tensor.Tensor, b *CachedBatch, pos Positions, cache *Cache, l int) {
+	q, k, v := a.project(s, x, b.IDs.Len(), pos.rotary(b.Positions))
+	s.ScatterRows(cache.Keys[l], k, b.Slots)
+	s.ScatterRows(cache.Values[l], v, b.Slots)
+	o := s.Alloc(x.DType(), q.Dims()...)
+	s.AttentionPaged(o, q, cache.Keys[l], cache.Values[l], b.Pages, a.options(pos))
+	a.Dense.Forward(s, y, a.flat(o), tensor.Tensor{})
+}
+
+// project computes rotated queries, keys and values of n tokens. The fused projection is scratch.
+func (a *Attention) project(s *backend.Stream, x tensor.Tensor, n int, r backend.Rotary) (q, k, v tensor.Tensor) {
+	q = s.Alloc(x.DType(), n, a.Heads, a.HeadDim)
+	k, v = s.Alloc(x.DType(), n, a.KVHeads, a.HeadDim), s.Alloc(x.DType(), n, a.KVHeads, a.HeadDim)
+	mark := s.Arena().Mark()
+	qkv := s.Alloc(x.DType(), n, a.width())
+	a.QKV.Forward(s, qkv, x, tensor.Tensor{})
+	s.SplitQKV(q, k, v, qkv, r)
+	s.Arena().Release(mark)
+	return q, k, v
+}
+
+func (a *Attention) options(pos Positions) backend.Attention {
+	return backend.Attention{Scale: 1 / math.Sqrt(float64(a.HeadDim)), Bias: pos.Bias}
+}
+
+func (a *Attention) width() int { return (a.Heads + 2*a.KVHeads) * a.HeadDim }
+
+// flat views heads [N H K] as rows [N HK].
+func (a *Attention) flat(x tensor.Tensor) tensor.Tensor {
+	return x.Reshape(x.Rows(), a.Heads*a.HeadDim)
+}
+
+// Params lists the parameters of QKV, then of Dense.
+func (a *Attention) Params() []*param.Param { return a.Dense.params(a.QKV.params(nil)) }
+
+func (p Positions) rotary(positions tensor.Tensor) backend.Rotary {
+	if p.Cos.Absent() {
+		return backend.Rotary{}
+	}
+	return backend.Rotary{Cos: p.Cos, Sin: p.Sin, Positions: positions}
+}

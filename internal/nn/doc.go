@@ -1,0 +1,10 @@
+// Package nn holds the layers of a transformer as pairs of Forward and Backward, tensor-parallel by construction.
+//
+// A layer owns parameters and nothing else. Forward returns what Backward needs as a value, in memory of the stream's
+// current arena, so several micro-batches can be in flight, and recomputing a layer is: keep its input, run Forward again.
+// Backward adds parameter gradients into Param.Grad and input gradients into the tensor that it is given.
+//
+// Tensor parallelism (Megatron-LM, arXiv:1909.08053): column-parallel layers split outputs, row-parallel layers split
+// inputs and return partial sums; where branches begin and end a Boundary turns one into the other. With one rank the
+// same code runs and the Boundary does nothing.
+package nn

@@ -1,0 +1,41 @@
+package nn
+
+import (
+	"alfred/internal/backend"
+	"alfred/internal/param"
+	"alfred/internal/tensor"
+)
+
+// MLP is down(gelu(up(x))). Up is column-parallel, Down row-parallel: the output is a partial sum.
+type MLP struct {
+	Up, Down Linear // [F D] and [D F]
+}
+
+// MLPSaved is what MLP's Backward needs.
+type MLPSaved struct {
+	x, up, act tensor.Tensor
+}
+
+// Forward sets y [N D] from x [N D], adding residual unless it is absent; residual may be y.
+func (m *MLP) Forward(s *backend.Stream, y, x, residual tensor.Tensor) (saved MLPSaved) {
+	n, f := x.Rows(), m.Up.W.Local[0]
+	saved = MLPSaved{x: x, up: s.Alloc(x.DType(), n, f), act: s.Alloc(x.DType(), n, f)}
+	m.Up.Forward(s, saved.up, x, tensor.Tensor{})
+	s.Gelu(saved.act, saved.up)
+	m.Down.Forward(s, y, saved.act, residual)
+	return saved
+}
+
+// Backward adds to dx [N D] from dy [N D].
+func (m *MLP) Backward(s *backend.Stream, dx, dy tensor.Tensor, saved MLPSaved) {
+	mark := s.Arena().Mark()
+	dact := s.Zeros(dx.DType(), saved.act.Dims()...)
+	m.Down.Backward(s, dact, dy, saved.act)
+	dup := s.Zeros(dx.DType(), saved.up.Dims()...)
+	s.GeluBackward(dup, dact, saved.up)
+	m.Up.Backward(s, dx, dup, saved.x)
+	s.Arena().Release(mark)
+}
+
+// Params lists the parameters of Up, then of Down.
+func (m *MLP) Params() []*param.Param { return m.Down.params(m.Up.params(nil)) }
