@@ -1,0 +1,63 @@
+package pipeline
+
+import (
+	"context"
+
+	"alfred/internal/backend"
+	"alfred/internal/nn"
+	"alfred/internal/tensor"
+)
+
+// Decoding is a cached generation in progress: its cache lies in the executor's arena until Close.
+type Decoding struct {
+	e     *Executor
+	cache *nn.Cache
+	leave func()
+}
+
+// StartDecoding allocates a cache of pages pages.
+func (e *Executor) StartDecoding(pages, pageSize int) (*Decoding, error) {
+	leave := e.enter()
+	d := &Decoding{e: e, leave: leave, cache: e.Stage.Cache(e.Stream, pages, pageSize)}
+	if err := e.Stream.Err(); err != nil {
+		leave()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close frees the cache.
+func (d *Decoding) Close() { d.leave() }
+
+// Chosen are the tokens that one step chose, one per chunk that is read, with the model's log-prob of each and the
+// entropy of its distribution.
+type Chosen struct {
+	Tokens           []int32
+	LogProb, Entropy []float64
+}
+
+// Step feeds the next tokens of some sequences and chooses the token after each chunk that is read: uniforms and banned have
+// one entry for each of those.
+func (d *Decoding) Step(ctx context.Context, chunks []nn.Chunk, uniforms []float64, banned []int32, draw nn.Draw) (c Chosen, err error) {
+	if err := ctx.Err(); err != nil {
+		return c, err
+	}
+	s := d.e.Stream
+	defer d.e.enter()()
+	b := nn.NewCachedBatch(s, chunks, d.cache.PageSize)
+	u, ban := s.Alloc(tensor.Float64, len(uniforms)), s.Alloc(tensor.Int32, len(banned))
+	s.Upload(u, backend.Float64s(uniforms))
+	s.Upload(ban, backend.Int32s(banned))
+	tokens, out := d.e.Stage.Decode(s, b, d.cache, u, ban, draw)
+	c = Chosen{Tokens: make([]int32, len(uniforms)), LogProb: make([]float64, len(uniforms)), Entropy: make([]float64, len(uniforms))}
+	for _, event := range []backend.Event{
+		s.Download(backend.Int32s(c.Tokens), tokens),
+		s.Download(backend.Float64s(c.LogProb), out.LogProb),
+		s.Download(backend.Float64s(c.Entropy), out.Entropy),
+	} {
+		if err := event.Wait(); err != nil {
+			return Chosen{}, err
+		}
+	}
+	return c, nil
+}

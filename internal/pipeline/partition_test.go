@@ -1,0 +1,90 @@
+package pipeline
+
+import (
+	"slices"
+	"testing"
+
+	"alfred/internal/nn"
+	"pgregory.net/rapid"
+)
+
+func unitsOf(lengths []int) (units []Unit) {
+	for i, n := range lengths {
+		units = append(units, Single(i, nn.Sequence{IDs: make([]int32, n), To: n}))
+	}
+	return units
+}
+
+func TestPartitionDealsEveryUnitOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lengths := rapid.SliceOfN(rapid.IntRange(1, 50), 0, 40).Draw(t, "lengths")
+		ranks, budget := rapid.IntRange(1, 5).Draw(t, "ranks"), rapid.IntRange(10, 80).Draw(t, "budget")
+		parts := Partition(unitsOf(lengths), ranks, budget)
+		if len(parts) != ranks {
+			t.Fatalf("%d shares for %d ranks", len(parts), ranks)
+		}
+		var seen []int
+		for r, micros := range parts {
+			if len(micros) != len(parts[0]) {
+				t.Fatalf("rank %d has %d micro-batches, rank 0 has %d", r, len(micros), len(parts[0]))
+			}
+			last := -1
+			for _, m := range micros {
+				tokens := 0
+				for _, u := range m.Units {
+					tokens += u.Tokens()
+					seen = append(seen, u.ID)
+					if u.ID <= last {
+						t.Fatalf("rank %d: unit %d after %d", r, u.ID, last)
+					}
+					last = u.ID
+				}
+				if tokens > budget && len(m.Units) > 1 {
+					t.Fatalf("rank %d: %d tokens in a micro-batch of at most %d", r, tokens, budget)
+				}
+			}
+		}
+		slices.Sort(seen)
+		for i := range lengths {
+			if i >= len(seen) || seen[i] != i {
+				t.Fatalf("units %v of %d", seen, len(lengths))
+			}
+		}
+		if len(seen) != len(lengths) {
+			t.Fatalf("%d units dealt, %d given", len(seen), len(lengths))
+		}
+	})
+}
+
+func TestPartitionBalancesTokens(t *testing.T) {
+	parts := Partition(unitsOf([]int{40, 10, 10, 10, 10, 10, 10, 10, 10}), 2, 200)
+	for r, micros := range parts {
+		n := 0
+		for _, m := range micros {
+			for _, u := range m.Units {
+				n += u.Tokens()
+			}
+		}
+		if n != 60 {
+			t.Errorf("rank %d has %d of 120 tokens, want 60", r, n)
+		}
+	}
+}
+
+func TestResultsSurviveTheWire(t *testing.T) {
+	want := []Result{{LogProb: []float64{-1, -2.5}, Entropy: []float64{0.25, 3}}, {Value: []float64{}}, {Value: []float64{1e-300}}}
+	var b []byte
+	for _, r := range want {
+		b = r.encode(b)
+	}
+	for i, w := range want {
+		var got Result
+		got, b = decodeResult(b)
+		if !slices.Equal(got.LogProb, w.LogProb) || !slices.Equal(got.Entropy, w.Entropy) || !slices.Equal(got.Value, w.Value) || (got.Value == nil) != (w.Value == nil) {
+			t.Errorf("result %d: got %+v, want %+v", i, got, w)
+		}
+	}
+	if len(b) != 0 {
+		t.Errorf("%d bytes left", len(b))
+	}
+}
