@@ -1,0 +1,75 @@
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"alfred/internal/nn"
+	"alfred/internal/pipeline"
+	"alfred/internal/random"
+)
+
+// Sampling says how tokens are chosen.
+type Sampling struct {
+	nn.Draw
+	Key       random.Key
+	Iteration uint32
+}
+
+// Stats of one Generate.
+type Stats struct {
+	Tokens    int     // response tokens
+	Prompt    int     // prompt tokens
+	Occupancy float64 // mean share of the slots in use
+}
+
+// Progress is told after every step how many sequences are done, and how many response tokens were sampled so far.
+type Progress func(sequences, tokens int)
+
+// Generate samples one response per request and returns the trajectories in the order of their Sequence. A token id outside
+// the vocabulary, in a prompt, is the caller's mistake and fails the executor's stream.
+func Generate(ctx context.Context, e *pipeline.Executor, requests []Request, limits Limits, sampling Sampling, progress Progress) ([]Trajectory, Stats, error) {
+	s, err := NewScheduler(limits, requests)
+	if err != nil {
+		return nil, Stats{}, err
+	}
+	d, err := e.StartDecoding(limits.CachePages(), limits.PageSize)
+	if err != nil {
+		return nil, Stats{}, fmt.Errorf("rollout: cache: %w", err)
+	}
+	defer d.Close()
+	var all []Trajectory
+	var stats Stats
+	for {
+		chunks, asks := s.Next()
+		if len(chunks) == 0 {
+			break
+		}
+		uniforms, banned := make([]float64, len(asks)), make([]int32, len(asks))
+		for i, a := range asks {
+			uniforms[i] = sampling.Key.Uniform(sampling.Iteration, uint32(a.Sequence), uint32(a.Token))
+			banned[i] = -1
+			if a.BanEOD {
+				banned[i] = limits.EOD
+			}
+		}
+		c, err := d.Step(ctx, chunks, uniforms, banned, sampling.Draw)
+		if err != nil {
+			return nil, Stats{}, fmt.Errorf("rollout: %w", err)
+		}
+		s.Took(c.Tokens, c.LogProb, c.Entropy)
+		all = append(all, s.Done()...)
+		stats.Tokens += len(asks)
+		if progress != nil {
+			progress(len(all), stats.Tokens)
+		}
+	}
+	for _, r := range requests {
+		stats.Prompt += len(r.Prompt)
+	}
+	stats.Occupancy = s.Occupancy()
+	slices.SortFunc(all, func(a, b Trajectory) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	return all, stats, nil
+}

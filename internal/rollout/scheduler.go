@@ -1,0 +1,173 @@
+package rollout
+
+import (
+	"fmt"
+
+	"alfred/internal/nn"
+)
+
+// Request asks for one response.
+type Request struct {
+	Sequence int     // index in rollout order
+	Prompt   []int32 // at least one token
+	Max, Min int     // response length in tokens; Min suppresses the end-of-document token
+}
+
+// Limits of a Scheduler.
+type Limits struct {
+	Slots    int // sequences in flight
+	Tokens   int // tokens of one step, prompts and responses together
+	PageSize int // tokens of a page of the cache
+	Longest  int // prompt plus response, in tokens
+	EOD      int32
+	// Pages is the order in which the free pages of the cache are handed out; 0, 1, 2, ... when nil.
+	Pages []int32
+}
+
+// PagesPerSlot is the number of pages that one sequence may need.
+func (l Limits) PagesPerSlot() int { return (l.Longest + l.PageSize - 1) / l.PageSize }
+
+// CachePages is the number of pages that the cache must have, so that a free slot always has its pages.
+func (l Limits) CachePages() int { return l.Slots * l.PagesPerSlot() }
+
+// slot is a sequence in flight.
+type slot struct {
+	Trajectory
+	request Request
+	fed     int // tokens of the sequence that are in the cache
+	pages   []int32
+}
+
+// next is the part of the sequence that the cache lacks: the rest of the prompt, or the token chosen last.
+func (s *slot) next() []int32 {
+	if s.fed < len(s.Prompt) {
+		return s.Prompt[s.fed:]
+	}
+	return s.Response[s.fed-len(s.Prompt):]
+}
+
+// Scheduler decides what the model sees next. Sequences that are being generated come first in a step; what is left of the
+// token limit goes to prompts, in pieces if need be; a slot is refilled as soon as its sequence ends.
+type Scheduler struct {
+	limits  Limits
+	waiting []Request
+	active  []*slot
+	free    []int32 // pages
+	step    []*slot // that the last batch reads, in order
+	done    []Trajectory
+	busy    int // sum over steps of sequences in flight
+	steps   int
+}
+
+// NewScheduler takes all requests at once; they are begun in order.
+func NewScheduler(limits Limits, requests []Request) (*Scheduler, error) {
+	s := &Scheduler{limits: limits, waiting: requests, free: limits.Pages}
+	if limits.Slots < 1 || limits.PageSize < 1 || limits.Tokens < limits.Slots {
+		return nil, fmt.Errorf("rollout: %d slots with %d tokens a step and pages of %d: at least one slot, a token for each, and a page of one", limits.Slots, limits.Tokens, limits.PageSize)
+	}
+	if s.free == nil {
+		for p := range limits.CachePages() {
+			s.free = append(s.free, int32(p))
+		}
+	}
+	for _, r := range requests {
+		switch {
+		case len(r.Prompt) == 0:
+			return nil, fmt.Errorf("rollout: sequence %d has an empty prompt", r.Sequence)
+		case r.Max < 1 || r.Min > r.Max:
+			return nil, fmt.Errorf("rollout: sequence %d asks for %d to %d tokens", r.Sequence, r.Min, r.Max)
+		case len(r.Prompt)+r.Max > limits.Longest:
+			return nil, fmt.Errorf("rollout: sequence %d: a prompt of %d tokens and up to %d more exceed %d", r.Sequence, len(r.Prompt), r.Max, limits.Longest)
+		}
+	}
+	return s, nil
+}
+
+// Ask is one position at which a step chooses a token.
+type Ask struct {
+	Sequence int
+	Token    int  // index in the response
+	BanEOD   bool // the response is still shorter than its minimum
+}
+
+// Next is the batch of the next step, and what is asked of it: one Ask for each chunk that is read, in order. Both are empty
+// when everything is done.
+func (s *Scheduler) Next() (chunks []nn.Chunk, asks []Ask) {
+	s.admit()
+	s.step = s.step[:0]
+	budget := s.limits.Tokens
+	for _, generating := range []bool{true, false} {
+		for _, q := range s.active {
+			if (q.fed >= len(q.Prompt)) != generating || budget == 0 {
+				continue
+			}
+			ids := q.next()
+			ids = ids[:min(len(ids), budget)]
+			budget -= len(ids)
+			read := q.fed+len(ids) >= len(q.Prompt)
+			chunks = append(chunks, nn.Chunk{IDs: ids, Start: q.fed, Pages: q.pages, Read: read})
+			q.fed += len(ids)
+			if read {
+				s.step = append(s.step, q)
+				asks = append(asks, Ask{Sequence: q.Sequence, Token: len(q.Response), BanEOD: len(q.Response) < q.request.Min})
+			}
+		}
+	}
+	if len(chunks) > 0 {
+		s.steps++
+		s.busy += len(s.active)
+	}
+	return chunks, asks
+}
+
+// admit fills free slots from the queue.
+func (s *Scheduler) admit() {
+	for len(s.active) < s.limits.Slots && len(s.waiting) > 0 {
+		r := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		n := (len(r.Prompt) + r.Max + s.limits.PageSize - 1) / s.limits.PageSize
+		q := &slot{request: r, Trajectory: Trajectory{Sequence: r.Sequence, Prompt: r.Prompt}}
+		q.pages, s.free = append(q.pages, s.free[:n]...), s.free[n:]
+		s.active = append(s.active, q)
+	}
+}
+
+// Took hands in the tokens that the last batch chose, one for each Ask, with their log-probs and entropies.
+func (s *Scheduler) Took(tokens []int32, logprob, entropy []float64) {
+	for i, q := range s.step {
+		q.Response = append(q.Response, tokens[i])
+		q.LogProb, q.Entropy = append(q.LogProb, logprob[i]), append(q.Entropy, entropy[i])
+		switch {
+		case tokens[i] == s.limits.EOD:
+			q.Finish = FinishEOD
+		case len(q.Response) == q.request.Max:
+			q.Finish = FinishLength
+		}
+	}
+	running := s.active[:0]
+	for _, q := range s.active {
+		if q.Finish == "" {
+			running = append(running, q)
+			continue
+		}
+		s.free = append(s.free, q.pages...)
+		s.done = append(s.done, q.Trajectory)
+	}
+	clear(s.active[len(running):])
+	s.active = running
+}
+
+// Done returns the trajectories that ended since the last call, in order of completion.
+func (s *Scheduler) Done() []Trajectory {
+	done := s.done
+	s.done = nil
+	return done
+}
+
+// Occupancy is the mean share of the slots that were in use.
+func (s *Scheduler) Occupancy() float64 {
+	if s.steps == 0 {
+		return 0
+	}
+	return float64(s.busy) / float64(s.steps*s.limits.Slots)
+}
