@@ -1,0 +1,233 @@
+package rollout_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+
+	"alfred/internal/backend"
+	"alfred/internal/backend/reference"
+	"alfred/internal/checkpoint/safetensors"
+	"alfred/internal/falcon"
+	"alfred/internal/nn"
+	"alfred/internal/pipeline"
+	"alfred/internal/random"
+	"alfred/internal/rollout"
+	"alfred/internal/tensor"
+	"github.com/google/go-cmp/cmp"
+)
+
+const goldens = "../falcon/testdata/golden/"
+
+// precision is a device and the type that models are stored in.
+type precision struct {
+	device func() backend.Device
+	dtype  tensor.DType
+}
+
+var precisions = map[string]precision{
+	"reference": {reference.New, tensor.Float64},
+}
+
+// open builds the language model of a golden folder.
+func open(t testing.TB, form string, p precision) (*pipeline.Executor, falcon.Config, *safetensors.File) {
+	t.Helper()
+	text, err := os.ReadFile(goldens + form + "/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := falcon.ParseConfig(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, weights := file(t, form+"/golden.safetensors"), file(t, form+"/model.safetensors")
+	d := p.device()
+	arena, err := d.Arena("weights", 32<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	work, err := d.Arena("work", 128<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := d.Stream()
+	s.Use(arena)
+	o := falcon.Options{DType: p.dtype, Positions: 512}
+	if cos := floats(t, golden, "rotary_cos"); cos != nil {
+		o.RotaryCos, o.RotarySin, o.Positions = cos, floats(t, golden, "rotary_sin"), 2*len(cos)/cfg.HeadDim
+	}
+	stage := falcon.NewStage(s, cfg, o)
+	for _, prm := range stage.Params.Params() {
+		s.Upload(prm.Weight(), backend.Float64s(floats(t, weights, prm.Name)))
+		prm.Touch()
+	}
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	return &pipeline.Executor{Stage: stage, Stream: s, Arena: work, Scale: 1}, cfg, golden
+}
+
+func file(t testing.TB, name string) *safetensors.File {
+	t.Helper()
+	f, err := safetensors.Open(goldens + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func floats(t testing.TB, f *safetensors.File, name string) []float64 {
+	t.Helper()
+	e, ok := f.Tensor(name)
+	if !ok {
+		return nil
+	}
+	xs := make([]float64, e.NumElements())
+	if err := e.Float64(xs, e.Rows(), e.Cols()); err != nil {
+		t.Fatal(err)
+	}
+	return xs
+}
+
+func ints(t testing.TB, f *safetensors.File, name string) []int32 {
+	t.Helper()
+	e, ok := f.Tensor(name)
+	if !ok {
+		t.Fatalf("no tensor %s", name)
+	}
+	xs, data := make([]int32, e.NumElements()), e.Data()
+	for i := range xs {
+		xs[i] = int32(uint32(data[4*i]) | uint32(data[4*i+1])<<8 | uint32(data[4*i+2])<<16 | uint32(data[4*i+3])<<24)
+	}
+	return xs
+}
+
+func each(t *testing.T, forms []string, test func(t *testing.T, form string, p precision)) {
+	for name, p := range precisions {
+		for _, form := range forms {
+			t.Run(name+"/"+form, func(t *testing.T) { test(t, form, p) })
+		}
+	}
+}
+
+var forms = []string{"form-40b", "form-40b-1ln", "form-7b", "form-rw", "form-rw-4"}
+
+// noEOD never ends a sequence early.
+const noEOD = -1
+
+func TestGreedyContinuationIsTransformers(t *testing.T) {
+	each(t, forms, func(t *testing.T, form string, p precision) {
+		if p.dtype == tensor.BFloat16 {
+			t.Skip("the golden's continuation is that of the float32 weights")
+		}
+		e, _, golden := open(t, form, p)
+		ids, offsets, want := ints(t, golden, "greedy_prompt_ids"), ints(t, golden, "greedy_prompt_offsets"), ints(t, golden, "greedy_ids")
+		var requests []rollout.Request
+		n := len(want) / (len(offsets) - 1)
+		for i := range len(offsets) - 1 {
+			requests = append(requests, rollout.Request{Sequence: i, Prompt: ids[offsets[i]:offsets[i+1]], Max: n})
+		}
+		limits := rollout.Limits{Slots: 2, Tokens: 32, PageSize: 16, Longest: 64, EOD: noEOD}
+		got, _, err := rollout.Generate(context.Background(), e, requests, limits, rollout.Sampling{Draw: nn.Draw{Greedy: true, Temperature: 1, TopP: 1}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, tr := range got {
+			if w := want[i*n : (i+1)*n]; !slices.Equal(tr.Response, w) || tr.Finish != rollout.FinishLength {
+				t.Errorf("prompt %d: got %v, want %v", i, tr.Response, w)
+			}
+		}
+	})
+}
+
+// requests are ten prompts of different lengths.
+func requests(vocabulary int) (rs []rollout.Request) {
+	r := rand.New(rand.NewPCG(7, 7))
+	for i := range 10 {
+		prompt := make([]int32, 1+r.IntN(40))
+		for j := range prompt {
+			prompt[j] = int32(r.IntN(vocabulary))
+		}
+		rs = append(rs, rollout.Request{Sequence: i, Prompt: prompt, Max: 5 + r.IntN(30), Min: r.IntN(5)})
+	}
+	return rs
+}
+
+// TestTrajectoriesDoNotDependOnScheduling: whatever the slots, the step size, the page size and the order of pages, the same
+// tokens come out, with the same bits of log-prob and entropy; and the training forward gives those bits too.
+func TestTrajectoriesDoNotDependOnScheduling(t *testing.T) {
+	each(t, forms, func(t *testing.T, form string, p precision) {
+		e, cfg, _ := open(t, form, p)
+		const eod = 3
+		sampling := rollout.Sampling{Draw: nn.Draw{Temperature: 0.9, TopP: 1}, Key: random.Key{Seed: 5, Purpose: random.Rollout}, Iteration: 2}
+		e.Scale = 1 / sampling.Temperature
+		run := func(limits rollout.Limits, sampling rollout.Sampling) []rollout.Trajectory {
+			t.Helper()
+			limits.Longest, limits.EOD = 80, eod
+			if limits.Pages != nil { // shuffled
+				limits.Pages = nil
+				for _, page := range rand.New(rand.NewPCG(1, 2)).Perm(limits.CachePages()) {
+					limits.Pages = append(limits.Pages, int32(page))
+				}
+			}
+			got, stats, err := rollout.Generate(context.Background(), e, requests(cfg.VocabSize), limits, sampling, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if stats.Occupancy <= 0 || stats.Occupancy > 1 {
+				t.Errorf("occupancy %g", stats.Occupancy)
+			}
+			return got
+		}
+		shuffle := []int32{}
+		want := run(rollout.Limits{Slots: 10, Tokens: 1000, PageSize: 64}, sampling)
+		for _, limits := range []rollout.Limits{
+			{Slots: 3, Tokens: 1000, PageSize: 16, Pages: shuffle},
+			{Slots: 3, Tokens: 7, PageSize: 16, Pages: shuffle},
+			{Slots: 1, Tokens: 1, PageSize: 64},
+			{Slots: 5, Tokens: 30, PageSize: 128, Pages: shuffle},
+		} {
+			if d := cmp.Diff(want, run(limits, sampling)); d != "" {
+				t.Fatalf("%+v:\n%s", limits, d)
+			}
+		}
+		var units []pipeline.Unit
+		ended := 0
+		for i, tr := range want {
+			first := len(tr.Prompt) - 1
+			units = append(units, pipeline.Single(i, nn.Sequence{IDs: tr.Tokens(), From: first, To: first + len(tr.Response)}))
+			if (tr.Finish == rollout.FinishEOD) != (tr.Response[len(tr.Response)-1] == eod) {
+				t.Errorf("sequence %d ends with %d, finish %s", i, tr.Response[len(tr.Response)-1], tr.Finish)
+			}
+			if tr.Finish == rollout.FinishEOD {
+				ended++
+			}
+			if at := slices.Index(tr.Response, eod); at >= 0 && at < requests(cfg.VocabSize)[i].Min {
+				t.Errorf("sequence %d ends after %d tokens, minimum is %d", i, at+1, requests(cfg.VocabSize)[i].Min)
+			}
+		}
+		t.Logf("%d of %d sequences ended by themselves", ended, len(want))
+		for _, micro := range pipeline.Partition(units, 1, 100)[0] {
+			err := e.Score(context.Background(), []pipeline.MicroBatch{micro}, func(_ int, out pipeline.Output) {
+				out.Each(func(i, lo, hi int) {
+					tr := want[micro.Units[i].ID]
+					if !slices.Equal(out.LogProb[lo:hi], tr.LogProb) || !slices.Equal(out.Entropy[lo:hi], tr.Entropy) {
+						t.Errorf("sequence %d: training sees log-probs %v, sampling saw %v", tr.Sequence, out.LogProb[lo:hi], tr.LogProb)
+					}
+				})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		truncated := sampling
+		truncated.TopK, truncated.TopP = 8, 0.7
+		a, b := run(rollout.Limits{Slots: 10, Tokens: 1000, PageSize: 64}, truncated), run(rollout.Limits{Slots: 2, Tokens: 9, PageSize: 16, Pages: shuffle}, truncated)
+		if d := cmp.Diff(a, b); d != "" {
+			t.Errorf("top-k and top-p:\n%s", d)
+		}
+	})
+}
