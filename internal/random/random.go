@@ -29,6 +29,7 @@ const (
 	Rollout   Purpose = 3 // sampled tokens of a PPO iteration
 	Permute   Purpose = 4 // order of mini-batches from the second epoch on
 	Normalise Purpose = 5 // sampled tokens when a reward model is normalised
+	HeldOut   Purpose = 6 // sampled tokens of an evaluation on held-out prompts
 )
 
 // Key selects one family of numbers: the seed of a run and what they are for.
