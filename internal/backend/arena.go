@@ -33,8 +33,11 @@ func (a *Arena) Size() int { return a.buf.Size() }
 // Used is the number of bytes allocated now.
 func (a *Arena) Used() int { return a.used }
 
-// Peak is the largest value that Used had.
+// Peak is the largest value that Used had since ResetPeak.
 func (a *Arena) Peak() int { return a.peak }
+
+// ResetPeak starts another measurement of Peak.
+func (a *Arena) ResetPeak() { a.peak = a.used }
 
 // Mark remembers the present fill level for Release.
 func (a *Arena) Mark() int { return a.used }

@@ -36,7 +36,7 @@ func (device) Arena(name string, bytes int) (*backend.Arena, error) {
 	return backend.NewArena(name, newMemory(bytes)), nil
 }
 
-// memory is host memory, aligned for float64.
+// memory is host memory, aligned for float64. It is a pointer so that buffers can be compared.
 type memory struct{ bytes []byte }
 
 func newMemory(bytes int) *memory {

@@ -1,0 +1,172 @@
+// Matrix products: packing of operands, and a register tile of MR rows by one panel of NR columns.
+//
+// Every element of a product is one chain of multiply-adds over ascending k, in every tile shape. How rows are cut into tiles
+// therefore does not show in the bits.
+
+#define NR (2 * W) // columns of a panel
+
+INLINE void transpose(vf x[W]) {
+	// log2(W) perfect shuffles of the W rows.
+	vi low, high;
+	for (int i = 0; i < W; i++) {
+		low[i] = i / 2 + (i & 1) * W;
+		high[i] = low[i] + W / 2;
+	}
+	for (int s = 1; s < W; s *= 2) {
+		vf y[W];
+		for (int i = 0; i < W / 2; i++) {
+			y[2 * i] = __builtin_shuffle(x[i], x[i + W / 2], low);
+			y[2 * i + 1] = __builtin_shuffle(x[i], x[i + W / 2], high);
+		}
+		for (int i = 0; i < W; i++) x[i] = y[i];
+	}
+}
+
+// pack_panel writes one panel: n columns, padded with zeros to width.
+INLINE void pack_panel(const struct pack *p, const int S, const int D, const void *src, void *dst, int64_t n, int64_t width) {
+	if (!p->transposed) {
+		for (int64_t k = 0; k < p->k; k++)
+			for (int64_t c = 0; c < width; c += W) put(dst, D, k * width + c, width - c, get(src, S, k * p->ld + c, n - c));
+		return;
+	}
+	for (int64_t c = 0; c < width; c += W)
+		for (int64_t k = 0; k < p->k; k += W) {
+			vf x[W];
+#pragma GCC unroll 16
+			for (int i = 0; i < W; i++) x[i] = c + i < n ? get(src, S, (c + i) * p->ld + k, p->k - k) : (vf){0};
+			transpose(x);
+#pragma GCC unroll 16
+			for (int i = 0; i < W; i++)
+				if (k + i < p->k) put(dst, D, (k + i) * width + c, width - c, x[i]);
+		}
+}
+
+// cut gives the width of the panel that starts at column c: full ones and a rest, or balanced ones.
+INLINE int64_t cut(int64_t columns, int64_t c, int64_t width, int balanced) {
+	if (!balanced) return width;
+	int64_t tiles = (columns - c + width - 1) / width; // what is left stays balanced
+	return (columns - c + tiles - 1) / tiles;
+}
+
+INLINE void pack_as(const struct pack *p, const int S, const int D) {
+	const int ssize = S == F32 ? 4 : 2, dsize = D == F32 ? 4 : 2;
+	char *dst = p->dst;
+	for (int64_t c = 0; c < p->columns;) {
+		int64_t width = cut(p->columns, c, p->width, p->balanced);
+		int64_t n = p->columns - c < width ? p->columns - c : width;
+		const char *src = (const char *)p->src + c * ssize * (p->transposed ? p->ld : 1);
+		pack_panel(p, S, D, src, dst, n, width);
+		dst += p->k * width * dsize;
+		c += width;
+	}
+}
+
+static void pack_(const struct pack *p) {
+	if (p->src_type == F32) pack_as(p, F32, F32);
+	else if (p->dst_type == F32) pack_as(p, BF16, F32);
+	else pack_as(p, BF16, BF16);
+}
+
+// tile computes c[r][0..NR) for mr rows: a(r, k) is at a[k*ak + r*ar].
+INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, int64_t k, const float *restrict a,
+		 const void *restrict b, float *restrict c, int64_t ld, int start) {
+	vf acc[MR][2];
+#pragma GCC unroll 16
+	for (int r = 0; r < mr; r++) {
+		acc[r][0] = start ? load(c + r * ld) : (vf){0};
+		acc[r][1] = start ? load(c + r * ld + W) : (vf){0};
+	}
+	for (int64_t i = 0; i < k; i++) {
+		vf b0 = get(b, T, i * NR, W), b1 = get(b, T, i * NR + W, W);
+#pragma GCC unroll 16
+		for (int r = 0; r < mr; r++) {
+			vf x = all(a[r * ar]);
+			acc[r][0] = fma_(x, b0, acc[r][0]);
+			acc[r][1] = fma_(x, b1, acc[r][1]);
+		}
+		a += ak;
+	}
+#pragma GCC unroll 16
+	for (int r = 0; r < mr; r++) {
+		store(c + r * ld, acc[r][0]);
+		store(c + r * ld + W, acc[r][1]);
+	}
+}
+
+typedef void tile_fn(int64_t, const float *restrict, const void *restrict, float *restrict, int64_t, int);
+
+#define TILES(mr)                                                                                                                \
+	static void tile_f32_##mr(int64_t k, const float *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) {  \
+		tile(mr, mr, 1, F32, k, a, b, c, ld, s);                                                                           \
+	}                                                                                                                          \
+	static void tile_bf16_##mr(int64_t k, const float *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
+		tile(mr, mr, 1, BF16, k, a, b, c, ld, s);                                                                          \
+	}                                                                                                                          \
+	static void tile_rows_##mr(int64_t k, const float *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
+		tile(mr, 1, KEYS, F32, k, a, b, c, ld, s);                                                                         \
+	}                                                                                                                          \
+	static void tile_cols_##mr(int64_t k, const float *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
+		tile(mr, KEYS, 1, F32, k, a, b, c, ld, s);                                                                         \
+	}
+
+TILES(1) TILES(2) TILES(3) TILES(4)
+#if MR > 4
+TILES(5) TILES(6)
+#endif
+#if MR > 6
+TILES(7) TILES(8) TILES(9) TILES(10) TILES(11) TILES(12) TILES(13) TILES(14)
+#endif
+
+#define LIST_4(f) 0, f##1, f##2, f##3, f##4
+#if MR == 4
+#define LIST(f) {LIST_4(f)}
+#elif MR == 6
+#define LIST(f) {LIST_4(f), f##5, f##6}
+#else
+#define LIST(f) {LIST_4(f), f##5, f##6, f##7, f##8, f##9, f##10, f##11, f##12, f##13, f##14}
+#endif
+static tile_fn *const tiles_f32[MR + 1] = LIST(tile_f32_);
+static tile_fn *const tiles_bf16[MR + 1] = LIST(tile_bf16_);
+static tile_fn *const tiles_rows[MR + 1] = LIST(tile_rows_);
+static tile_fn *const tiles_cols[MR + 1] = LIST(tile_cols_);
+
+// finish stores n columns of mr rows: acc + bias + residual, or y + acc, rounded once.
+INLINE void finish(const struct multiply *m, const int Y, const float *acc, int64_t row, int64_t col, int64_t mr, int64_t n) {
+	for (int64_t r = 0; r < mr; r++) {
+		int64_t at = (row + r) * m->ld + col;
+		for (int64_t c = 0; c < n; c += W) {
+			vf x = load(acc + r * NR + c);
+			if (m->mode == ADD) x = get(m->y, Y, at + c, n - c) + x;
+			if (m->bias) x += m->b_type == F32 ? get(m->bias, F32, col + c, n - c) : get(m->bias, BF16, col + c, n - c);
+			if (m->residual) x += get(m->residual, Y, at + c, n - c);
+			put(m->y, Y, at + c, n - c, x);
+		}
+	}
+}
+
+static void multiply_(const struct multiply *m) {
+	tile_fn *const *tiles = m->layout == A_ROWS ? tiles_rows : m->layout == A_COLUMNS ? tiles_cols : m->b_type == F32 ? tiles_f32 : tiles_bf16;
+	const int64_t bsize = m->b_type == F32 ? 4 : 2;
+	const int plain = m->y_type == F32 && m->mode != ADD && !m->bias && !m->residual;
+	float acc[MR * NR] __attribute__((aligned(64)));
+	for (int64_t c = 0; c < m->columns; c += NR) {
+		const char *b = (const char *)m->b + c / NR * m->panel_stride * bsize;
+		const int64_t n = m->columns - c < NR ? m->columns - c : NR;
+		for (int64_t r = 0; r < m->rows;) {
+			const int64_t mr = cut(m->rows, r, MR, 1);
+			const float *a = m->a + (m->layout == A_TILES ? r * m->k : m->layout == A_ROWS ? r * KEYS : r);
+			float *y = (float *)m->y + r * m->ld + c;
+			if (plain && n == NR) {
+				tiles[mr](m->k, a, b, y, m->ld, m->mode == CONTINUE);
+			} else {
+				if (m->mode == CONTINUE)
+					for (int64_t i = 0; i < mr; i++)
+						for (int64_t j = 0; j < NR; j += W) store(acc + i * NR + j, get(y, F32, i * m->ld + j, n - j));
+				tiles[mr](m->k, a, b, acc, NR, m->mode == CONTINUE);
+				if (m->y_type == F32) finish(m, F32, acc, r, c, mr, n);
+				else finish(m, BF16, acc, r, c, mr, n);
+			}
+			r += mr;
+		}
+	}
+}

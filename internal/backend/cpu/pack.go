@@ -1,0 +1,179 @@
+package cpu
+
+import (
+	"runtime"
+	"sync"
+	"unsafe"
+	"weak"
+
+	"alfred/internal/tensor"
+)
+
+// use says in which product a weight [O I] is the right operand.
+type use uint8
+
+const (
+	forward  use = iota // x·wᵀ: columns are the O outputs, the inner dimension is I
+	backward            // dy·w: columns are the I inputs, the inner dimension is O
+)
+
+// panels are a right operand as the kernels read it: panels of columns, each [k][panel width], the last one padded.
+type panels struct {
+	data    ptr
+	dtype   int32
+	k       int
+	columns int
+}
+
+// packing describes how to make panels of w.
+func packing(w tensor.Tensor, u use) packArgs {
+	o, i := w.Dim(0), w.Dim(1)
+	a := packArgs{src: at(w), ld: int64(i), srcType: kind(w), dstType: kind(w)}
+	if u == forward {
+		a.k, a.columns, a.transposed = int64(i), int64(o), 1
+	} else {
+		a.k, a.columns = int64(o), int64(i)
+	}
+	return a
+}
+
+func elementSize(dtype int32) int { return tensor.DType(dtype).Size() }
+
+// columnsFrom is the part of a source that starts at column c.
+func (a packArgs) columnsFrom(c int) ptr {
+	if a.transposed != 0 {
+		c *= int(a.ld)
+	}
+	return unsafe.Add(a.src, c*elementSize(a.srcType))
+}
+
+// packedBytes is the size of the panels that a describes.
+func (a packArgs) packedBytes(width int) int {
+	return roundUp(int(a.columns), width) * int(a.k) * elementSize(a.dstType)
+}
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }
+
+// packPanels fills dst with the panels that a describes, on all workers.
+func packPanels(k kernels, p *pool, a packArgs, dst ptr) panels {
+	width := k.panel()
+	count := (int(a.columns) + width - 1) / width
+	panelBytes := int(a.k) * width * elementSize(a.dstType)
+	p.split(count, max(1, 1<<16/max(panelBytes, 1)), func(_ *worker, lo, hi int) {
+		part := a
+		part.src, part.dst = a.columnsFrom(lo*width), unsafe.Add(dst, lo*panelBytes)
+		part.columns, part.width = min(a.columns-int64(lo*width), int64((hi-lo)*width)), int64(width)
+		k.pack(part)
+	})
+	return panels{data: dst, dtype: a.dstType, k: int(a.k), columns: int(a.columns)}
+}
+
+// from is the panels from column c on, a multiple of the panel width.
+func (p panels) from(c int) ptr { return unsafe.Add(p.data, c*p.k*elementSize(p.dtype)) }
+
+// packedWeights keeps the panels of weights that have a Stamp, and makes them anew when the version has changed. Panels of a
+// Stamp that is no longer reachable are given back.
+type packedWeights struct {
+	kernels kernels
+	pool    *pool
+	mu      sync.Mutex
+	entries map[packedKey]*packedWeight
+	bytes   int
+}
+
+// packedKey names a copy. Reshaped or converted weights under the same stamp are other copies.
+type packedKey struct {
+	stamp weak.Pointer[tensor.Stamp]
+	use   use
+	dtype tensor.DType
+	o, i  int
+}
+
+// packedWeight is held for reading as long as an operation reads the panels, and for writing while they are made.
+type packedWeight struct {
+	sync.RWMutex
+	buf     *buffer
+	version uint64
+	panels  panels
+}
+
+func newPackedWeights(k kernels, p *pool) *packedWeights {
+	return &packedWeights{kernels: k, pool: p, entries: map[packedKey]*packedWeight{}}
+}
+
+func (c *packedWeights) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
+}
+
+// entry finds or makes the place of a copy.
+func (c *packedWeights) entry(w tensor.Tensor, u use) *packedWeight {
+	key := packedKey{weak.Make(w.Stamp()), u, w.DType(), w.Dim(0), w.Dim(1)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[key]
+	if e == nil {
+		e = &packedWeight{}
+		c.entries[key] = e
+		runtime.AddCleanup(w.Stamp(), c.drop, key)
+	}
+	return e
+}
+
+// drop forgets a copy; its memory goes when the buffer is unreachable.
+func (c *packedWeights) drop(key packedKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		delete(c.entries, key)
+		if e.buf != nil {
+			c.bytes -= e.buf.Size()
+		}
+	}
+}
+
+// acquire gives the panels of the present version of w and keeps them in place until release is called.
+func (c *packedWeights) acquire(w tensor.Tensor, u use) (p panels, release func()) {
+	e, version := c.entry(w, u), w.Stamp().Version
+	for {
+		e.RLock()
+		if e.buf != nil && e.version == version {
+			return e.panels, func() {
+				e.RUnlock()
+				runtime.KeepAlive(w)
+			}
+		}
+		e.RUnlock()
+		c.renew(e, w, u, version)
+	}
+}
+
+func (c *packedWeights) renew(e *packedWeight, w tensor.Tensor, u use, version uint64) {
+	e.Lock()
+	defer e.Unlock()
+	if e.buf != nil && e.version == version {
+		return // another stream was faster
+	}
+	a := packing(w, u)
+	if e.buf == nil {
+		buf, err := newBuffer(max(1, a.packedBytes(c.kernels.panel())))
+		if err != nil {
+			panic(outOfMemory{err})
+		}
+		e.buf = buf
+		c.mu.Lock()
+		c.bytes += buf.Size()
+		c.mu.Unlock()
+	}
+	e.panels, e.version = packPanels(c.kernels, c.pool, a, start(e.buf.bytes)), version
+}
+
+// panels are w packed for u: kept ones when w has a stamp, else made for this operation.
+func (q *queue) panels(w tensor.Tensor, u use) (p panels, release func()) {
+	if w.Stamp() != nil {
+		return q.packed.acquire(w, u)
+	}
+	a := packing(w, u)
+	return packPanels(q.kernels, q.pool, a, q.scratch.bytes(a.packedBytes(q.kernels.panel()))), func() {}
+}

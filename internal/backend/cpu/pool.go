@@ -1,0 +1,93 @@
+package cpu
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// worker is the right to compute, with the temporary memory that goes with it.
+type worker struct{ scratch scratch }
+
+// pool bounds how many tiles are computed at a time, whichever streams they belong to. It holds workers, not goroutines: the
+// caller of run computes too, and helpers live as long as one operation.
+type pool struct {
+	size    int
+	workers []*worker
+	idle    chan *worker
+}
+
+func newPool(size int) *pool {
+	p := &pool{size: size, idle: make(chan *worker, size)}
+	for range size {
+		w := &worker{}
+		p.workers = append(p.workers, w)
+		p.idle <- w
+	}
+	return p
+}
+
+// run calls tile for each i in [0, n), on as many workers as are idle, and returns when all are done. Which worker computes
+// which tile is left to chance, so no result may depend on it.
+func (p *pool) run(n int, tile func(w *worker, i int)) {
+	if n <= 0 {
+		return
+	}
+	var (
+		next   atomic.Int64
+		group  sync.WaitGroup
+		failed atomic.Pointer[any]
+	)
+	work := func(w *worker) {
+		defer func() {
+			if r := recover(); r != nil {
+				failed.CompareAndSwap(nil, &r)
+				next.Store(int64(n))
+			}
+			p.idle <- w
+		}()
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
+			}
+			w.scratch.reset()
+			tile(w, i)
+		}
+	}
+	own := <-p.idle
+	for helpers := min(n, p.size) - 1; helpers > 0; helpers-- {
+		select {
+		case w := <-p.idle:
+			group.Go(func() { work(w) })
+			continue
+		default:
+		}
+		break
+	}
+	work(own)
+	group.Wait()
+	if r := failed.Load(); r != nil {
+		panic(*r)
+	}
+}
+
+// split cuts [0, n) into ranges of at least grain and calls work for each, about four ranges for each worker.
+func (p *pool) split(n, grain int, work func(w *worker, lo, hi int)) {
+	parts := max(1, min(n/max(grain, 1), 4*p.size))
+	p.run(min(parts, n), func(w *worker, i int) { work(w, i*n/parts, (i+1)*n/parts) })
+}
+
+func (p *pool) scratchBytes() int {
+	// Taking every worker keeps their scratch still.
+	var total int
+	for range p.workers {
+		<-p.idle
+	}
+	for _, w := range p.workers {
+		total += w.scratch.size()
+	}
+	for _, w := range p.workers {
+		p.idle <- w
+	}
+	return total
+}

@@ -1,0 +1,262 @@
+package cpu
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"alfred/internal/backend"
+	"alfred/internal/tensor"
+)
+
+// SampleBlocks sums up the blocks of each row with the kernels of the log-prob head, so that both see the same bits.
+func (q *queue) SampleBlocks(blocks, stats, logits, banned tensor.Tensor, head backend.Head) {
+	if !q.computes("sample blocks", blocks, stats, logits, banned) {
+		return
+	}
+	defer q.end()
+	if !q.bannable(banned) {
+		return
+	}
+	v, count, scale := logits.Dim(1), blocks.Dim(1), float32(head.Scale)
+	q.pool.split(logits.Dim(0), rowGrain(8*v), func(w *worker, lo, hi int) {
+		sums := newVocabSums(&w.scratch, 1, count)
+		without, one := w.scratch.floats(keyBlock), newVocabSums(&w.scratch, 1, 1)
+		for n := lo; n < hi; n++ {
+			q.kernels.vocabBlocks(sums.blocks(row(logits, n), 1, 0, v, v, scale))
+			q.kernels.vocabMerge(sums.merge(row(stats, n), 0, 1))
+			floats(stats)[n*statColumns+statTarget] = 0
+			out := floats(blocks)[2*n*count : 2*(n+1)*count]
+			for b := range count {
+				out[2*b], out[2*b+1] = sums.max[b], sums.sum[b]
+			}
+			if ban := int(ints(banned)[n]) - head.First; ban >= 0 && ban < v {
+				b := ban / keyBlock
+				entries := without[:copy(without, floats(logits)[n*v+b*keyBlock:(n+1)*v])]
+				entries[ban%keyBlock] = float32(math.Inf(-1))
+				q.kernels.vocabBlocks(one.blocks(start(entries), 1, 0, len(entries), len(entries), scale))
+				out[2*b], out[2*b+1] = one.max[0], one.sum[0]
+				if math.IsInf(float64(out[2*b]), -1) {
+					out[2*b+1] = 0
+				}
+			}
+		}
+	})
+}
+
+// SamplePick inverts the cumulative distribution over the blocks, or takes the largest entry.
+func (q *queue) SamplePick(tokens, stats, logits, blocks, uniforms, banned tensor.Tensor, d backend.Draw) {
+	if !q.begin("sample pick", tokens, stats, logits, blocks, uniforms, banned) {
+		return
+	}
+	defer q.end()
+	if !q.bannable(banned) || !q.unit(uniforms, d) {
+		return
+	}
+	first, count := d.First/keyBlock, blocks.Dim(1)
+	if held := (logits.Dim(1) + keyBlock - 1) / keyBlock; first+held > count {
+		q.fail("blocks %d to %d are held here, the vocabulary has %d", first, first+held, count)
+		return
+	}
+	q.draw(tokens, stats, logits, banned, d, func(w *worker, z row32, n int) (int, bool) {
+		sums := floats(blocks)[2*n*count : 2*(n+1)*count]
+		top := math.Inf(-1)
+		for b := range count {
+			top = max(top, float64(sums[2*b]))
+		}
+		if d.Greedy {
+			return z.largest(sums, first, top)
+		}
+		return z.invert(sums, first, top, doubles(uniforms)[n])
+	})
+}
+
+// SampleTruncated draws from the largest entries; the cumulative distribution is walked from the largest down.
+func (q *queue) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.Tensor, d backend.Draw) {
+	if !q.begin("sample truncated", tokens, stats, logits, uniforms, banned) {
+		return
+	}
+	defer q.end()
+	if !q.bannable(banned) || !q.unit(uniforms, d) {
+		return
+	}
+	q.draw(tokens, stats, logits, banned, d, func(_ *worker, z row32, n int) (int, bool) {
+		return z.truncated(d, doubles(uniforms)[n])
+	})
+}
+
+// none is the choice of a row whose token another rank holds.
+const none = -1
+
+// draw calls choose for each row on all workers and stores what it gives. False means that there is nothing to choose from.
+func (q *queue) draw(tokens, stats, logits, banned tensor.Tensor, d backend.Draw, choose func(w *worker, z row32, n int) (int, bool)) {
+	v := logits.Dim(1)
+	failed := make([]bool, logits.Dim(0))
+	q.pool.split(logits.Dim(0), 1, func(w *worker, lo, hi int) {
+		for n := lo; n < hi; n++ {
+			z := row32{logits: floats(logits)[n*v : (n+1)*v], scale: float32(d.Scale), banned: int(ints(banned)[n]) - d.First}
+			i, ok := choose(w, z, n)
+			failed[n], ints(tokens)[n] = !ok, 0
+			if ok && i != none {
+				ints(tokens)[n] = int32(d.First + i)
+				floats(stats)[n*statColumns+statTarget] += float32(z.at(i))
+			}
+		}
+	})
+	if n := slices.Index(failed, true); n >= 0 {
+		q.fail("row %d has no entry to choose from, or its logits are not numbers", n)
+	}
+}
+
+// row32 is a row of logits as the sampler sees it.
+type row32 struct {
+	logits []float32
+	scale  float32
+	banned int // out of range for none
+}
+
+// at is z of entry v.
+func (z row32) at(v int) float64 {
+	if v == z.banned {
+		return math.Inf(-1)
+	}
+	return float64(z.logits[v] * z.scale)
+}
+
+// block is the range of entries of block b, empty when another rank holds it.
+func (z row32) block(b int) (lo, hi int) {
+	if b < 0 || b*keyBlock >= len(z.logits) {
+		return 0, 0
+	}
+	return b * keyBlock, min((b+1)*keyBlock, len(z.logits))
+}
+
+// largest is the first of the largest entries of the first block whose maximum is top.
+func (z row32) largest(sums []float32, first int, top float64) (int, bool) {
+	for b := range len(sums) / 2 {
+		if float64(sums[2*b]) != top {
+			continue
+		}
+		lo, hi := z.block(b - first)
+		best, most := none, math.Inf(-1)
+		for v := lo; v < hi; v++ {
+			if x := z.at(v); x > most {
+				best, most = v, x
+			}
+		}
+		return best, !math.IsInf(top, -1) && (best != none || lo == hi)
+	}
+	return none, false // top is not a number
+}
+
+// invert finds the entry at which the cumulative distribution passes u. Every rank finds the same block.
+func (z row32) invert(sums []float32, first int, top, u float64) (int, bool) {
+	total := 0.0
+	weight := func(b int) float64 { return float64(sums[2*b+1]) * math.Exp(float64(sums[2*b])-top) }
+	for b := range len(sums) / 2 {
+		total += weight(b)
+	}
+	chosen, before := walk(len(sums)/2, u*total, weight)
+	if chosen == none || math.IsInf(total, 0) || math.IsNaN(total) {
+		return none, false
+	}
+	lo, hi := z.block(chosen - first)
+	if lo == hi {
+		return none, true
+	}
+	i, _ := walk(hi-lo, u*total-before, func(i int) float64 { return math.Exp(z.at(lo+i) - top) })
+	if i == none {
+		return none, false
+	}
+	return lo + i, true
+}
+
+// walk is the first index at which the running sum of n weights exceeds x, with the sum before it. Rounding can leave the whole
+// sum below x: then it is the last index of positive weight. An index of weight 0 is never returned; none when there is no other.
+func walk(n int, x float64, weight func(i int) float64) (index int, before float64) {
+	sum := 0.0
+	index = none
+	for i := range n {
+		if w := weight(i); w > 0 {
+			index, before = i, sum
+			if sum += w; sum > x {
+				break
+			}
+		}
+	}
+	return index, before
+}
+
+// candidate is an entry that may be drawn.
+type candidate struct {
+	z float64
+	v int
+}
+
+// byRank puts the largest first, of equals the lower id.
+func byRank(a, b candidate) int {
+	if c := cmp.Compare(b.z, a.z); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.v, b.v)
+}
+
+// truncated draws from the TopK largest entries, cut to the smallest set of largest ones that reaches TopP.
+func (z row32) truncated(d backend.Draw, u float64) (int, bool) {
+	ranked := make([]candidate, 0, len(z.logits))
+	for v := range z.logits {
+		if x := z.at(v); !math.IsInf(x, -1) {
+			ranked = append(ranked, candidate{x, v})
+		}
+	}
+	if len(ranked) == 0 || slices.ContainsFunc(ranked, func(c candidate) bool { return math.IsNaN(c.z) || math.IsInf(c.z, 1) }) {
+		return none, false
+	}
+	slices.SortFunc(ranked, byRank)
+	if d.TopK > 0 {
+		ranked = ranked[:min(d.TopK, len(ranked))]
+	}
+	if d.Greedy {
+		return ranked[0].v, true
+	}
+	weight := func(i int) float64 { return math.Exp(ranked[i].z - ranked[0].z) }
+	total := 0.0
+	for i := range ranked {
+		total += weight(i)
+	}
+	kept, sum := 0, 0.0
+	for kept < len(ranked) && (kept == 0 || d.TopP == 1 || sum < d.TopP*total) {
+		sum += weight(kept)
+		kept++
+	}
+	i, _ := walk(kept, u*sum, weight)
+	if i == none {
+		return none, false
+	}
+	return ranked[i].v, true
+}
+
+// bannable demands an entry or -1 for each row.
+func (q *queue) bannable(banned tensor.Tensor) bool {
+	for n, id := range ints(banned) {
+		if id < -1 {
+			q.fail("banned entry %d of row %d is below -1", id, n)
+			return false
+		}
+	}
+	return true
+}
+
+// unit demands numbers in [0, 1) where they are used.
+func (q *queue) unit(uniforms tensor.Tensor, d backend.Draw) bool {
+	if d.Greedy {
+		return true
+	}
+	for n, u := range doubles(uniforms) {
+		if !(u >= 0 && u < 1) {
+			q.fail("uniform number %v of row %d is outside [0, 1)", u, n)
+			return false
+		}
+	}
+	return true
+}

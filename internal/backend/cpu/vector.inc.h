@@ -1,0 +1,166 @@
+// Vectors of W floats and the few operations on them that differ between targets. W is 16, 8 or 4; sums along rows always go
+// over 16 lanes, NV = 16/W vectors, so that the result does not depend on W.
+
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define NV (16 / W)
+#define KEYS 64 // keys of an attention block, entries of a vocabulary block
+
+typedef float vf __attribute__((vector_size(4 * W)));
+typedef int32_t vi __attribute__((vector_size(4 * W)));
+typedef uint32_t vu __attribute__((vector_size(4 * W)));
+typedef uint16_t vh __attribute__((vector_size(2 * W)));
+typedef float vf_any __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef uint16_t vh_any __attribute__((vector_size(2 * W), aligned(2), may_alias));
+
+INLINE vf load(const float *p) { return *(const vf_any *)p; }
+INLINE void store(float *p, vf x) { *(vf_any *)p = x; }
+INLINE vf all(float x) { return x - (vf){0}; }
+INLINE vf widen(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
+
+#if defined(ISA_AVX512)
+#include <immintrin.h>
+INLINE vf fma_(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE vf max_(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vf sqrt_(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
+INLINE vi select_(vi m, vi a, vi b) { return (vi)_mm512_ternarylogic_epi32((__m512i)m, (__m512i)a, (__m512i)b, 0xCA); }
+INLINE __mmask16 first_lanes(int64_t n) { return n <= 0 ? 0 : (__mmask16)(0xffff >> (n >= 16 ? 0 : 16 - n)); }
+INLINE vf load_part(const float *p, int64_t n) { return (vf)_mm512_maskz_loadu_ps(first_lanes(n), p); }
+INLINE void store_part(float *p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), (__m512)x); }
+INLINE vh load_half(const uint16_t *p, int64_t n) { return (vh)_mm256_maskz_loadu_epi16(first_lanes(n), p); }
+INLINE void store_half(uint16_t *p, vh x, int64_t n) { _mm256_mask_storeu_epi16(p, first_lanes(n), (__m256i)x); }
+#else
+#if defined(ISA_AVX2)
+#include <immintrin.h>
+INLINE vf fma_(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE vf max_(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf sqrt_(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
+#else
+INLINE vf fma_(vf a, vf b, vf c) { return a * b + c; }
+INLINE vf max_(vf a, vf b) {
+	vi m = a > b;
+	return (vf)((m & (vi)a) | (~m & (vi)b));
+}
+#if defined(__SSE2__)
+#include <emmintrin.h>
+INLINE vf sqrt_(vf a) { return (vf)_mm_sqrt_ps((__m128)a); }
+#else
+INLINE vf sqrt_(vf a) {
+	for (int i = 0; i < W; i++) a[i] = __builtin_sqrtf(a[i]);
+	return a;
+}
+#endif
+#endif
+INLINE vi select_(vi m, vi a, vi b) { return (m & a) | (~m & b); }
+INLINE vf load_part(const float *p, int64_t n) {
+	vf x = {0};
+	for (int64_t i = 0; i < n; i++) x[i] = p[i];
+	return x;
+}
+INLINE void store_part(float *p, vf x, int64_t n) {
+	for (int64_t i = 0; i < n; i++) p[i] = x[i];
+}
+INLINE vh load_half(const uint16_t *p, int64_t n) {
+	vh x = {0};
+	for (int64_t i = 0; i < n; i++) x[i] = p[i];
+	return x;
+}
+INLINE void store_half(uint16_t *p, vh x, int64_t n) {
+	for (int64_t i = 0; i < n; i++) p[i] = x[i];
+}
+#endif
+
+#if defined(ISA_AVX512) || defined(ISA_AVX2)
+INLINE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+#else
+INLINE float fma1(float a, float b, float c) { return a * b + c; }
+#endif
+
+INLINE vf min_(vf a, vf b) { return -max_(-a, -b); }
+INLINE vf blend(vi m, vf a, vf b) { return (vf)select_(m, (vi)a, (vi)b); }
+INLINE vf abs_(vf a) { return (vf)((vi)a & 0x7fffffff); }
+
+// first_of is a mask of the first n lanes.
+INLINE vi first_of(int64_t n) {
+	vi lane;
+	for (int i = 0; i < W; i++) lane[i] = i;
+	return lane < (int32_t)(n < 0 ? 0 : n > W ? W : n);
+}
+
+// narrow rounds to bfloat16, ties to even; NaN stays NaN.
+INLINE vh narrow(vf x) {
+	vu bits = (vu)x;
+	vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+	vu nan = (bits >> 16) | 0x40;
+	return __builtin_convertvector((vu)select_(x != x, (vi)nan, (vi)rounded), vh);
+}
+
+// get reads up to W elements of type T from element i on, of which left exist; the others are 0.
+INLINE vf get(const void *p, const int T, int64_t i, int64_t left) {
+	if (T == F32) {
+		const float *f = (const float *)p + i;
+		return left >= W ? load(f) : load_part(f, left);
+	}
+	const uint16_t *h = (const uint16_t *)p + i;
+	if (left >= W) return widen(*(const vh_any *)h);
+	return widen(load_half(h, left));
+}
+
+// put writes what get reads.
+INLINE void put(void *p, const int T, int64_t i, int64_t left, vf x) {
+	if (T == F32) {
+		float *f = (float *)p + i;
+		if (left >= W) store(f, x);
+		else store_part(f, x, left);
+		return;
+	}
+	uint16_t *h = (uint16_t *)p + i;
+	if (left >= W) *(vh_any *)h = narrow(x);
+	else store_half(h, narrow(x), left);
+}
+
+// sum16 adds the 16 lanes in a fixed tree.
+INLINE float sum16(const vf x[NV]) {
+	float t[16];
+	for (int j = 0; j < NV; j++) store(t + j * W, x[j]);
+	for (int s = 8; s > 0; s /= 2)
+		for (int i = 0; i < s; i++) t[i] += t[i + s];
+	return t[0];
+}
+
+// max16 is the largest of 16 lanes; its order does not matter.
+INLINE float max16(const vf x[NV]) {
+	float t[16];
+	for (int j = 0; j < NV; j++) store(t + j * W, x[j]);
+	for (int s = 8; s > 0; s /= 2)
+		for (int i = 0; i < s; i++) t[i] = t[i] > t[i + s] ? t[i] : t[i + s];
+	return t[0];
+}
+
+// exp_sum is e^(hi+lo) for |lo| much smaller than |hi|: Cody and Waite's reduction to |r| <= ln2/2, then
+// 1 + r + r²·q(r) with the minimax q of degree 4 (Remez on |r| <= 1.002·ln2/2, relative error of the whole 3.1e-9).
+// Below -87.33 the result is 0, above 88.7228 it is Inf; NaN stays NaN. Error below 1 ulp between the two.
+INLINE vf exp_sum(vf hi, vf lo) {
+	const float shift = 12582912.0f; // 1.5·2²³: adding it rounds to an integer
+	vf x = hi + lo;
+	vf t = fma_(x, all(1.44269504088896341f), all(shift));
+	vi n = (vi)t - (vi)all(shift);
+	vf k = t - shift;
+	vf r = fma_(k, all(-0x1.62e4p-1f), hi) + lo; // the upper 15 bits of ln 2: k times it is exact
+	r = fma_(k, all(-0x1.7f7d1cp-20f), r);
+	vf q = fma_(r, all(0x1.6a2256p-10f), all(0x1.123b02p-7f));
+	q = fma_(q, r, all(0x1.5558f8p-5f));
+	q = fma_(q, r, all(0x1.55549p-3f));
+	q = fma_(q, r, all(0x1.fffffcp-2f));
+	vf p = fma_(r * r, q, r) + 1.0f;
+	vi bits = (vi)p + (n << 23);
+	bits = select_(x < -87.33f, (vi){0}, bits);
+	bits = select_(x > 88.7228f, (vi)all(__builtin_inff()), bits);
+	return (vf)select_(x != x, (vi)x, bits);
+}
+
+INLINE vf exp_(vf x) { return exp_sum(x, (vf){0}); }
+
+INLINE float exp1(float x) { return exp_(all(x))[0]; }
+INLINE float sqrt1(float x) { return sqrt_(all(x))[0]; }
