@@ -1,0 +1,94 @@
+package reward
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"alfred/internal/collective"
+)
+
+// Once asks a scorer on one rank, rank 0 of World, for all ranks: a service must not be asked by each of them, and might not
+// answer all of them alike. Every rank of World calls Score with the same items.
+type Once struct {
+	Scorer Scorer
+	World  collective.Group
+}
+
+// Score gives every rank the scores, or the error, that rank 0 got. errors.Is finds a cancelled or expired context on the
+// other ranks too.
+func (o Once) Score(ctx context.Context, items []Item) ([]float64, error) {
+	var mine []byte
+	var own error
+	if o.World.Rank() == 0 {
+		var scores []float64
+		if scores, own = o.Scorer.Score(ctx, items); own == nil && len(scores) != len(items) {
+			own = fmt.Errorf("reward: %d scores for %d items", len(scores), len(items))
+		}
+		mine = encodeOutcome(scores, own)
+	}
+	all, err := o.World.Exchange(mine) // on rank 0 also after an error, which the others wait for
+	switch {
+	case own != nil:
+		return nil, own
+	case err != nil:
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	scores, err := decodeOutcome(all[0])
+	if err == nil && len(scores) != len(items) {
+		err = fmt.Errorf("reward: rank 0 scored %d items, rank %d has %d", len(scores), o.World.Rank(), len(items))
+	}
+	return scores, err
+}
+
+// What an outcome consists of is said by its first byte: scores in float64 bits, or the text of an error.
+const (
+	scored = iota
+	failed
+	cancelled
+	expired
+)
+
+func encodeOutcome(scores []float64, err error) []byte {
+	switch {
+	case err == nil:
+		b := make([]byte, 1, 1+8*len(scores))
+		b[0] = scored
+		for _, x := range scores {
+			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x))
+		}
+		return b
+	case errors.Is(err, context.Canceled):
+		return append([]byte{cancelled}, err.Error()...)
+	case errors.Is(err, context.DeadlineExceeded):
+		return append([]byte{expired}, err.Error()...)
+	}
+	return append([]byte{failed}, err.Error()...)
+}
+
+func decodeOutcome(b []byte) ([]float64, error) {
+	if len(b) == 0 || b[0] > expired || b[0] == scored && len(b)%8 != 1 {
+		return nil, fmt.Errorf("reward: rank 0 sent %d bytes that are no outcome", len(b))
+	}
+	kind, rest := b[0], b[1:]
+	if kind != scored {
+		cause := map[byte]error{cancelled: context.Canceled, expired: context.DeadlineExceeded}[kind]
+		return nil, elsewhere{text: "reward: rank 0: " + string(rest), cause: cause}
+	}
+	scores := make([]float64, len(rest)/8)
+	for i := range scores {
+		scores[i] = math.Float64frombits(binary.LittleEndian.Uint64(rest[8*i:]))
+	}
+	return scores, nil
+}
+
+// elsewhere is an error that another rank had.
+type elsewhere struct {
+	text  string
+	cause error // nil when it cannot be named here
+}
+
+func (e elsewhere) Error() string { return e.text }
+func (e elsewhere) Unwrap() error { return e.cause }
