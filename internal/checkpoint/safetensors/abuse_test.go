@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +15,17 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// measures skips a test of memory and time where there is nothing to measure.
+func measures(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("writes files of 100 MB")
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector's own memory and time would be measured")
+	}
+}
 
 // peakRSS runs f and returns by how many bytes the resident set grew at its peak.
 func peakRSS(t *testing.T, f func()) int64 {
@@ -63,9 +75,7 @@ func repeat(before string, n int, item func(i int) string) string {
 // The largest headers that the format allows, built to cost as much as possible, are refused (or, where valid, read)
 // within a second of processor time and 200 MB of memory.
 func TestHostileFiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes files of 100 MB")
-	}
+	measures(t)
 	const part = 1 << 20 // more than any of these should be looked at
 	pad := func(text, last string) string {
 		return text + strings.Repeat(" ", maxHeader-len(text)-len(last)) + last
@@ -143,9 +153,7 @@ func writeHostile(t *testing.T, path, text string, size int64) {
 }
 
 func TestHostileIndex(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes a file of 32 MB")
-	}
+	measures(t)
 	for name, text := range map[string]string{
 		"many tensors":  repeat(`{"weight_map":{`, maxIndexTensors+1, func(i int) string { return fmt.Sprintf(`"%042d":"%042d.safetensors",`, i, i) }),
 		"many others":   `{"x":[` + strings.Repeat(`{},`, (maxIndex-100)/3),
@@ -168,6 +176,7 @@ func TestHostileIndex(t *testing.T) {
 
 // Reading a tensor costs the memory of the result, not that of the file besides.
 func TestReadingHoldsOneCopy(t *testing.T) {
+	measures(t)
 	const rows, cols = 1 << 12, 1 << 12
 	path := filepath.Join(t.TempDir(), "x")
 	f, entry := openTensor(t, path, F32, []int{rows, cols}, bytes.Repeat([]byte{1}, 4*rows*cols))

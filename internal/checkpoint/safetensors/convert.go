@@ -42,6 +42,13 @@ func Decode[T float32 | float64](dst []T, dtype DType, src []byte) error {
 			dst[i] = T(math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:])))
 		}
 	case BF16:
+		for ; len(dst) >= 4 && len(src) >= 8; dst, src = dst[4:], src[8:] { // one load for four
+			x := binary.LittleEndian.Uint64(src)
+			dst[0] = T(math.Float32frombits(uint32(x << 16)))
+			dst[1] = T(math.Float32frombits(uint32(x) & 0xffff0000))
+			dst[2] = T(math.Float32frombits(uint32(x >> 32 << 16)))
+			dst[3] = T(math.Float32frombits(uint32(x>>32) & 0xffff0000))
+		}
 		for i := range dst {
 			dst[i] = T(math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16))
 		}
