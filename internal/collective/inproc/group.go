@@ -1,10 +1,12 @@
 package inproc
 
 import (
+	"errors"
 	"fmt"
-	"sync"
+	"runtime"
 
 	"alfred/internal/backend"
+	"alfred/internal/collective"
 	"alfred/internal/mesh"
 	"alfred/internal/tensor"
 )
@@ -15,25 +17,21 @@ type group struct {
 	rank int
 }
 
-func (g *group) Rank() int            { return g.rank }
-func (g *group) Size() int            { return len(g.members) }
-func (g *group) Abort(cause error)    { g.world.Abort(cause) }
-func (g *group) part(n int) [2]int    { lo, hi := mesh.Shard(n, g.rank, g.Size()); return [2]int{lo, hi} }
-func (g *group) own(n int) (int, int) { return g.rank * n, (g.rank + 1) * n }
+func (g *group) Rank() int         { return g.rank }
+func (g *group) Size() int         { return len(g.members) }
+func (g *group) Abort(cause error) { g.world.Abort(cause) }
 
 // AllReduce: each rank sums its share of the elements over all ranks, in rank order, and then takes everybody's shares.
 func (g *group) AllReduce(s *backend.Stream, x tensor.Tensor) {
 	both := []tensor.Tensor{x}
-	s.Enqueue("all-reduce", both, both, func() error {
-		all, err := g.meet(g.rank, call{"all-reduce", x.DType(), x.Len(), host(x)}, func(parts []call) { g.grow(x.Bytes()) })
+	g.enqueue(s, "all-reduce", both, both, nil, func() error {
+		r, err := g.meet("all-reduce", x, func() { g.grow(x.Bytes()) })
 		if err != nil {
 			return err
 		}
-		r := g.part(x.Len())
-		sum(g.result, all, r[0], r[1])
-		if err := g.leave(g.rank); err != nil {
-			return err
-		}
+		lo, hi := mesh.Shard(x.Len(), g.rank, g.Size())
+		sum(g.result, r.calls, lo, hi)
+		r.leave()
 		copy(host(x), g.result)
 		return nil
 	})
@@ -41,19 +39,18 @@ func (g *group) AllReduce(s *backend.Stream, x tensor.Tensor) {
 
 // ReduceScatter: each rank sums the part that is its own.
 func (g *group) ReduceScatter(s *backend.Stream, dst, src tensor.Tensor) {
-	s.Enqueue("reduce-scatter", []tensor.Tensor{src}, []tensor.Tensor{dst}, func() error {
-		if src.Len() != dst.Len()*g.Size() || src.DType() != dst.DType() {
-			return fmt.Errorf("collective: reduce-scatter of %v into %v over %d ranks", src, dst, g.Size())
-		}
-		all, err := g.meet(g.rank, call{"reduce-scatter", src.DType(), src.Len(), host(src)}, func([]call) { g.grow(src.Bytes()) })
+	var bad error
+	if src.Len() != dst.Len()*g.Size() || src.DType() != dst.DType() {
+		bad = fmt.Errorf("%v into %v over %d ranks", src, dst, g.Size())
+	}
+	g.enqueue(s, "reduce-scatter", []tensor.Tensor{src}, []tensor.Tensor{dst}, bad, func() error {
+		r, err := g.meet("reduce-scatter", src, func() { g.grow(src.Bytes()) })
 		if err != nil {
 			return err
 		}
-		lo, hi := g.own(dst.Len())
-		sum(g.result, all, lo, hi)
-		if err := g.leave(g.rank); err != nil {
-			return err
-		}
+		lo, hi := g.rank*dst.Len(), (g.rank+1)*dst.Len()
+		sum(g.result, r.calls, lo, hi)
+		r.leave()
 		size := src.DType().Size()
 		copy(host(dst), g.result[lo*size:hi*size])
 		return nil
@@ -62,113 +59,139 @@ func (g *group) ReduceScatter(s *backend.Stream, dst, src tensor.Tensor) {
 
 // AllGather copies every rank's part.
 func (g *group) AllGather(s *backend.Stream, dst, src tensor.Tensor) {
-	s.Enqueue("all-gather", []tensor.Tensor{src}, []tensor.Tensor{dst}, func() error {
-		if dst.Len() != src.Len()*g.Size() || src.DType() != dst.DType() {
-			return fmt.Errorf("collective: all-gather of %v into %v over %d ranks", src, dst, g.Size())
-		}
-		all, err := g.meet(g.rank, call{"all-gather", src.DType(), src.Len(), host(src)}, nil)
+	var bad error
+	if dst.Len() != src.Len()*g.Size() || src.DType() != dst.DType() {
+		bad = fmt.Errorf("%v into %v over %d ranks", src, dst, g.Size())
+	}
+	g.enqueue(s, "all-gather", []tensor.Tensor{src}, []tensor.Tensor{dst}, bad, func() error {
+		r, err := g.meet("all-gather", src, nil)
 		if err != nil {
 			return err
 		}
 		out := host(dst)
-		for r, c := range all {
-			if r != g.rank || dst.Buffer() != src.Buffer() || src.Offset() != dst.Offset()+r*src.Bytes() {
-				copy(out[r*src.Bytes():], c.data)
+		for rank, c := range r.calls {
+			if rank != g.rank || dst.Buffer() != src.Buffer() || src.Offset() != dst.Offset()+rank*src.Bytes() {
+				copy(out[rank*src.Bytes():], c.data)
 			}
 		}
-		return g.leave(g.rank)
+		r.leave()
+		return nil
 	})
 }
 
 // Broadcast copies from the root.
 func (g *group) Broadcast(s *backend.Stream, x tensor.Tensor, root int) {
 	both := []tensor.Tensor{x}
-	s.Enqueue("broadcast", both, both, func() error {
-		all, err := g.meet(g.rank, call{fmt.Sprintf("broadcast from %d", root), x.DType(), x.Len(), host(x)}, nil)
+	g.enqueue(s, "broadcast", both, both, g.among("root", root), func() error {
+		r, err := g.meet(fmt.Sprintf("broadcast from %d", g.members[root]), x, nil)
 		if err != nil {
 			return err
 		}
 		if g.rank != root {
-			copy(host(x), all[root].data)
+			copy(host(x), r.calls[root].data)
 		}
-		return g.leave(g.rank)
+		r.leave()
+		return nil
 	})
 }
 
 // Send puts a copy of x into the mailbox of rank to.
 func (g *group) Send(s *backend.Stream, x tensor.Tensor, to int) {
-	s.Enqueue("send", []tensor.Tensor{x}, nil, func() error {
-		g.boxes[g.rank][to].put(call{"send", x.DType(), x.Len(), append([]byte(nil), host(x)...)})
+	g.enqueue(s, "send", []tensor.Tensor{x}, nil, g.among("receiver", to), func() error {
+		if err := g.world.err(); err != nil {
+			return err
+		}
+		g.boxes[g.rank][to].put(call{name: "send", dtype: x.DType(), count: x.Len(), data: append([]byte(nil), host(x)...)})
 		return nil
 	})
 }
 
 // Recv takes the oldest message from rank from.
 func (g *group) Recv(s *backend.Stream, x tensor.Tensor, from int) {
-	s.Enqueue("recv", nil, []tensor.Tensor{x}, func() error {
-		c, err := g.boxes[from][g.rank].take(g.world)
+	g.enqueue(s, "recv", nil, []tensor.Tensor{x}, g.among("sender", from), func() error {
+		c, err := g.boxes[from][g.rank].take(g.world, g.members[from], g.members[g.rank])
 		if err != nil {
 			return err
 		}
 		if c.dtype != x.DType() || c.count != x.Len() {
-			return fmt.Errorf("collective: rank %d sent %v[%d], rank %d receives %v", g.members[from], c.dtype, c.count, g.members[g.rank], x)
+			return fmt.Errorf("collective: rank %d sends %v[%d], rank %d receives %v[%d]", g.members[from], c.dtype, c.count, g.members[g.rank], x.DType(), x.Len())
 		}
 		copy(host(x), c.data)
 		return nil
 	})
 }
 
-// Exchange passes bytes around on the host.
+// Exchange passes bytes around on the host. Every rank gets copies of its own.
 func (g *group) Exchange(data []byte) ([][]byte, error) {
-	all, err := g.meet(g.rank, call{name: "exchange", data: append([]byte(nil), data...)}, nil)
+	r, err := g.bytes.meet(g.rank, call{name: "exchange", data: data}, nil)
 	if err != nil {
 		return nil, err
 	}
-	out := make([][]byte, len(all))
-	for r, c := range all {
-		out[r] = c.data
+	out := make([][]byte, len(r.calls))
+	for rank, c := range r.calls {
+		out[rank] = append(make([]byte, 0, len(c.data)), c.data...)
 	}
+	r.leave()
 	return out, nil
 }
 
-// host is the memory of t. Ranks of one process live on devices whose memory the host addresses.
+// meet brings the call of this rank, on t, to the group's operations on tensors.
+func (g *group) meet(name string, t tensor.Tensor, prepare func()) (*round, error) {
+	return g.tensors.meet(g.rank, call{name: name, dtype: t.DType(), count: t.Len(), data: host(t), owner: t.Buffer()}, prepare)
+}
+
+// onHost demands operands that the host addresses. It is asked when the operation runs: a device that only counts never runs it.
+func onHost(operands ...[]tensor.Tensor) error {
+	for _, ts := range operands {
+		for _, t := range ts {
+			if _, ok := t.Buffer().(tensor.HostBuffer); !ok {
+				return fmt.Errorf("%v: ranks of one process exchange what lies in the memory of the host", t)
+			}
+		}
+	}
+	return nil
+}
+
+// enqueue runs fn in the stream's order. The others would wait in vain for a rank whose stream has failed, whose operands are
+// bad, or whose fn fails: the world ends then.
+func (g *group) enqueue(s *backend.Stream, name string, reads, writes []tensor.Tensor, bad error, fn func() error) {
+	if bad != nil {
+		s.Fail(fmt.Errorf("collective: %s on rank %d: %w", name, g.members[g.rank], bad))
+	}
+	if err := s.Err(); err != nil {
+		g.failed(err)
+		return
+	}
+	s.Enqueue(name, reads, writes, func() error {
+		err := onHost(reads, writes)
+		if err == nil {
+			err = fn()
+		}
+		if err != nil {
+			g.failed(err)
+		}
+		runtime.KeepAlive(reads)
+		runtime.KeepAlive(writes)
+		return err
+	})
+}
+
+// failed ends the world because of this rank, unless it has ended already.
+func (g *group) failed(err error) {
+	if !errors.Is(err, collective.ErrAborted) {
+		g.world.Abort(fmt.Errorf("rank %d: %w", g.members[g.rank], err))
+	}
+}
+
+// among demands that rank is one of the group.
+func (g *group) among(what string, rank int) error {
+	if rank < 0 || rank >= g.Size() {
+		return fmt.Errorf("%s %d of %d ranks", what, rank, g.Size())
+	}
+	return nil
+}
+
+// host is the memory of t.
 func host(t tensor.Tensor) []byte {
 	return t.Buffer().(tensor.HostBuffer).Host()[t.Offset() : t.Offset()+t.Bytes()]
-}
-
-// mailbox is an unbounded queue of messages from one rank to another.
-type mailbox struct {
-	mu    sync.Mutex
-	queue []call
-	some  chan struct{} // holds a token while the queue may be non-empty
-}
-
-func newMailbox() *mailbox { return &mailbox{some: make(chan struct{}, 1)} }
-
-func (m *mailbox) put(c call) {
-	m.mu.Lock()
-	m.queue = append(m.queue, c)
-	m.mu.Unlock()
-	select {
-	case m.some <- struct{}{}:
-	default:
-	}
-}
-
-func (m *mailbox) take(w *World) (call, error) {
-	for {
-		m.mu.Lock()
-		if len(m.queue) > 0 {
-			c := m.queue[0]
-			m.queue = m.queue[1:]
-			m.mu.Unlock()
-			return c, nil
-		}
-		m.mu.Unlock()
-		select {
-		case <-m.some:
-		case <-w.aborted:
-			return call{}, w.err()
-		}
-	}
 }
