@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"alfred/internal/backend"
+	"alfred/internal/backend/cpu"
 	"alfred/internal/backend/reference"
 	"alfred/internal/falcon"
 )
@@ -22,6 +23,7 @@ type precision struct {
 
 var precisions = map[string]precision{
 	"reference": {reference.New, 1e-11, 1e-11, 1e-13},
+	"cpu":       {func() backend.Device { return cpu.New(2) }, 1e-5, 1e-5, 1e-7},
 }
 
 func eachGolden(t *testing.T, forms []string, test func(t *testing.T, g golden, p precision)) {

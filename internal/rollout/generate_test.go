@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"alfred/internal/backend"
+	"alfred/internal/backend/cpu"
 	"alfred/internal/backend/reference"
 	"alfred/internal/checkpoint/safetensors"
 	"alfred/internal/falcon"
@@ -29,6 +30,8 @@ type precision struct {
 
 var precisions = map[string]precision{
 	"reference": {reference.New, tensor.Float64},
+	"float32":   {func() backend.Device { return cpu.New(2) }, tensor.Float32},
+	"bfloat16":  {func() backend.Device { return cpu.New(2) }, tensor.BFloat16},
 }
 
 // open builds the language model of a golden folder.

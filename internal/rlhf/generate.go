@@ -1,0 +1,70 @@
+package rlhf
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"fmt"
+
+	"alfred/internal/dataset"
+	"alfred/internal/nn"
+	"alfred/internal/rollout"
+	"alfred/internal/telemetry"
+)
+
+// pageSize is the number of tokens of a page of the key/value cache.
+const pageSize = 64
+
+// limits are those of the run's rollouts.
+func (r *rank) limits() rollout.Limits {
+	t, b := &r.cfg.Trajectory, &r.cfg.Batching
+	return rollout.Limits{
+		Slots: b.RolloutSlots, Tokens: max(b.MicroBatchTokens, b.RolloutSlots), PageSize: pageSize,
+		Longest: t.PromptMaxLen + t.ContinuationMaxLen, EOD: r.in.eod,
+	}
+}
+
+func (r *rank) draw() nn.Draw {
+	t := &r.cfg.Trajectory
+	return nn.Draw{Temperature: t.Temperature, TopK: t.TopK, TopP: t.TopP}
+}
+
+// generate samples one response per prompt. Data rank i takes every prompt whose index is i modulo their number, and all ranks
+// end up with all trajectories.
+func (r *rank) generate(ctx context.Context, m *model, prompts []dataset.Prompt, sampling rollout.Sampling) ([]rollout.Trajectory, error) {
+	end := r.rec.Phase("rollout")
+	t, data := &r.cfg.Trajectory, r.groups.Data
+	var requests []rollout.Request
+	for s := data.Rank(); s < len(prompts); s += data.Size() {
+		requests = append(requests, rollout.Request{Sequence: s, Prompt: prompts[s].IDs, Max: t.ContinuationMaxLen, Min: t.ContinuationMinLen})
+	}
+	mine, stats, err := rollout.Generate(ctx, m.exec, requests, r.limits(), sampling, func(done, tokens int) {
+		r.rec.Progress(telemetry.Progress{Task: "rollout", Unit: "responses", Done: int64(done), Total: int64(len(requests)), Tokens: int64(tokens)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	end(int64(stats.Tokens))
+	if data.Size() == 1 {
+		return mine, nil
+	}
+	var wire bytes.Buffer
+	if err := gob.NewEncoder(&wire).Encode(mine); err != nil {
+		return nil, fmt.Errorf("exchanging trajectories: %w", err)
+	}
+	parts, err := data.Exchange(wire.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	all := make([]rollout.Trajectory, len(prompts))
+	for _, part := range parts {
+		var theirs []rollout.Trajectory
+		if err := gob.NewDecoder(bytes.NewReader(part)).Decode(&theirs); err != nil {
+			return nil, fmt.Errorf("exchanging trajectories: %w", err)
+		}
+		for _, tr := range theirs {
+			all[tr.Sequence] = tr
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,298 @@
+package rlhf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"alfred/internal/checkpoint"
+	"alfred/internal/config"
+	"alfred/internal/dataset"
+	"alfred/internal/falcon"
+	"alfred/internal/mesh"
+	"alfred/internal/rundir"
+	"alfred/internal/tokenizer"
+)
+
+// inputs is everything that a run reads, opened once per process and shared by its ranks. Nothing in it is written to.
+type inputs struct {
+	cfg *config.Config
+
+	policy, reference, reward, value *checkpoint.Model // nil where the stage has none
+	normaliser                       *checkpoint.Model // the policy that normalise samples from
+	freshValueHead                   []string          // names the value model's head when no model brings one
+	tokenizer                        *tokenizer.Tokenizer
+	tokenizerFiles                   []checkpoint.Asset
+	eod                              int32
+
+	sft     *dataset.Set[dataset.SFT]
+	ranked  *dataset.Set[dataset.Ranked]
+	prompts *dataset.Set[dataset.Prompt]
+	replay  []string // files, one per iteration
+
+	largestUnit int // tokens of the largest group of sequences that one micro-batch must hold
+	positions   int // longest sequence
+	// Rotary tables in place of alfred's own, to reproduce another program's numbers.
+	rotaryCos, rotarySin []float64
+
+	dir      rundir.Dir
+	warnings []string
+}
+
+// openInputs opens the models and the data of a run and checks that they go together. All problems are reported at once.
+func openInputs(ctx context.Context, cfg *config.Config) (in *inputs, err error) {
+	in = &inputs{cfg: cfg}
+	defer func() {
+		if err != nil {
+			in.close()
+		}
+	}()
+	if err := in.openModels(); err != nil {
+		return nil, err
+	}
+	if err := in.openTokenizer(); err != nil {
+		return nil, err
+	}
+	if err := in.checkModels(); err != nil {
+		return nil, err
+	}
+	return in, in.openData(ctx)
+}
+
+func (in *inputs) close() {
+	for _, m := range in.models() {
+		m.Close()
+	}
+}
+
+// models lists the open models.
+func (in *inputs) models() (open []*checkpoint.Model) {
+	for _, m := range []*checkpoint.Model{in.policy, in.reference, in.reward, in.value, in.normaliser} {
+		if m != nil {
+			open = append(open, m)
+		}
+	}
+	return open
+}
+
+func (in *inputs) openModels() error {
+	var errs []error
+	open := func(to **checkpoint.Model, path, which string) {
+		if path == "" {
+			return
+		}
+		m, err := checkpoint.OpenModel(path, checkpoint.Which(which))
+		if err != nil {
+			errs = append(errs, err)
+			return
+		}
+		*to = m
+		for _, w := range m.Warnings {
+			in.warnings = append(in.warnings, path+": "+w)
+		}
+	}
+	model := &in.cfg.Model
+	switch in.cfg.Stage {
+	case config.SFT:
+		open(&in.policy, model.Policy, "policy")
+	case config.Reward:
+		open(&in.reward, model.Reward.Path, "policy")
+		if n := in.cfg.Normalise; n != nil {
+			open(&in.normaliser, n.Policy, "policy")
+		}
+	case config.PPO:
+		open(&in.policy, model.Policy, "policy")
+		open(&in.reference, model.Reference, "policy")
+		open(&in.reward, model.Reward.Path, "reward")
+		value, which := model.Value, "reward"
+		if value == "" {
+			value, which, in.freshValueHead = model.Policy, "policy", []string{"score.weight"}
+		}
+		open(&in.value, value, which)
+	}
+	return errors.Join(errs...)
+}
+
+// main is the model that the tokenizer comes from unless the configuration names another.
+func (in *inputs) main() *checkpoint.Model {
+	if in.policy != nil {
+		return in.policy
+	}
+	return in.reward
+}
+
+// openTokenizer reads the tokenizer. A run on token ids alone does without.
+func (in *inputs) openTokenizer() error {
+	path := in.cfg.Model.Tokenizer
+	if path == "" {
+		path = in.main().Dir
+	}
+	files, err := checkpoint.TokenizerFiles(path)
+	if err != nil {
+		return err
+	}
+	in.tokenizerFiles, in.eod = files, -1
+	if id := in.main().Config.EOSTokenID; id != nil {
+		in.eod = int32(*id)
+	}
+	for _, f := range files {
+		if f.Name != "tokenizer.json" {
+			continue
+		}
+		if in.tokenizer, err = tokenizer.Load(f.Path); err != nil {
+			return err
+		}
+		eod, ok := in.tokenizer.EOD()
+		if !ok {
+			return fmt.Errorf("%w: %s has no token %s", ErrMismatch, f.Path, tokenizer.EndOfDocument)
+		}
+		in.eod = eod
+		for _, m := range in.models() {
+			in.warnings = append(in.warnings, m.EODWarnings(int(eod))...)
+		}
+	}
+	if in.eod < 0 {
+		return fmt.Errorf("%w: neither a tokenizer nor config.json of %s says which token ends a document", ErrMismatch, in.main().Dir)
+	}
+	return nil
+}
+
+// checkModels demands that models have the heads that their roles need, speak one vocabulary, are long enough, and can be split.
+func (in *inputs) checkModels() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%w: %s", ErrMismatch, fmt.Sprintf(format, args...)))
+	}
+	need := func(m *checkpoint.Model, role string, head falcon.Head) {
+		if m != nil && m.Config.Head != head {
+			bad("%s is a %s; the %s must be a %s", m.Dir, m.Config.Head, role, head)
+		}
+	}
+	need(in.policy, "policy", falcon.CausalLM)
+	need(in.reference, "reference", falcon.CausalLM)
+	need(in.normaliser, "policy of normalise", falcon.CausalLM)
+	if in.cfg.Stage == config.PPO {
+		need(in.reward, "reward model", falcon.SequenceClassification)
+		if in.freshValueHead == nil {
+			need(in.value, "value model", falcon.SequenceClassification)
+		}
+	}
+	first := in.models()[0]
+	in.positions = first.Config.MaxPositions
+	for _, m := range in.models() {
+		in.positions = min(in.positions, m.Config.MaxPositions)
+		if m.Config.VocabSize != first.Config.VocabSize {
+			bad("%s has a vocabulary of %d entries, %s one of %d", m.Dir, m.Config.VocabSize, first.Dir, first.Config.VocabSize)
+		}
+		if in.tokenizer != nil && in.tokenizer.VocabSize() > m.Config.VocabSize {
+			bad("the tokenizer has %d entries, %s only %d", in.tokenizer.VocabSize(), m.Dir, m.Config.VocabSize)
+		}
+		if err := m.Config.Splits(in.cfg.Parallel.Tensor); err != nil {
+			bad("%s: %v", m.Dir, err)
+		}
+	}
+	if in.reward != nil && in.cfg.Stage == config.PPO {
+		in.checkReward(bad)
+	}
+	longest, keys := in.cfg.Trainer.MaxLen, "trainer.max_len"
+	if in.cfg.Stage == config.PPO {
+		longest, keys = in.cfg.Trajectory.PromptMaxLen+in.cfg.Trajectory.ContinuationMaxLen, "trajectory.prompt_max_len + continuation_max_len"
+	}
+	if longest > in.positions {
+		bad("%s is %d tokens, the models' context is %d", keys, longest, in.positions)
+	}
+	return errors.Join(errs...)
+}
+
+// checkReward looks at what would make a reward model's scores meaningless: another tokenizer than the policy's, and a padding
+// id that hides the end of document.
+func (in *inputs) checkReward(bad func(string, ...any)) {
+	cfg, position := in.reward.Config, in.cfg.Model.RMPosition
+	if pad := cfg.PadTokenID; pad != nil && int32(*pad) == in.eod && position == "" {
+		bad("%s pads with token %d, which ends documents, so it may have been trained to be read at the token before it: say model.rm_position: eod or last_non_pad", in.reward.Dir, *pad)
+	}
+	files, err := checkpoint.TokenizerFiles(in.reward.Dir)
+	if err != nil {
+		bad("%v", err)
+	}
+	for _, f := range files {
+		if f.Name != "tokenizer.json" || in.tokenizer == nil {
+			continue
+		}
+		theirs, err := tokenizer.Load(f.Path)
+		if err != nil {
+			bad("%v", err)
+		} else if theirs.SHA256() != in.tokenizer.SHA256() {
+			bad("%s has another tokenizer than the policy", in.reward.Dir)
+		}
+	}
+}
+
+func (in *inputs) openData(ctx context.Context) (err error) {
+	cfg := in.cfg
+	opts := dataset.Options{
+		Root: cfg.DataRoot, EOD: in.eod, VocabSize: in.main().Config.VocabSize,
+		MaxLen: cfg.Trainer.MaxLen, PromptMaxLen: cfg.Trajectory.PromptMaxLen,
+		EvalShare: cfg.Trainer.EvalShare, Seed: cfg.Run.Seed, LossTurns: cfg.Trainer.LossTurns,
+	}
+	if in.tokenizer != nil {
+		opts.Tokenizer = in.tokenizer
+	}
+	switch {
+	case cfg.Stage == config.SFT:
+		in.sft, err = dataset.Open[dataset.SFT](ctx, cfg.Data, opts)
+	case cfg.Stage == config.Reward:
+		if in.ranked, err = dataset.Open[dataset.Ranked](ctx, cfg.Data, opts); err == nil {
+			in.largestUnit = in.ranked.MaxTokens()
+			if in.normaliser != nil {
+				in.prompts, err = dataset.Open[dataset.Prompt](ctx, cfg.Data, opts)
+			}
+		}
+	case cfg.Trajectory.Replay != "":
+		in.replay, err = filepath.Glob(filepath.Join(cfg.Trajectory.Replay, "*.jsonl*"))
+		if err == nil && len(in.replay) == 0 {
+			err = fmt.Errorf("%w: trajectory.replay: no *.jsonl file in %s", dataset.ErrData, cfg.Trajectory.Replay)
+		}
+	default:
+		in.prompts, err = dataset.Open[dataset.Prompt](ctx, cfg.Data, opts)
+	}
+	return err
+}
+
+// fingerprint identifies the data of a run.
+func (in *inputs) fingerprint() string {
+	switch {
+	case in.sft != nil:
+		return in.sft.Fingerprint()
+	case in.ranked != nil:
+		return in.ranked.Fingerprint()
+	case in.prompts != nil:
+		return in.prompts.Fingerprint()
+	}
+	return ""
+}
+
+// steps is the number of steps or iterations of the whole run.
+func (in *inputs) steps() int {
+	tc := &in.cfg.Trainer
+	if in.cfg.Stage == config.SFT && tc.Epochs > 0 {
+		return (tc.Epochs*in.sft.Train().Len() + tc.GlobalBatch - 1) / tc.GlobalBatch
+	}
+	if in.replay != nil {
+		return min(tc.MaxSteps, len(in.replay))
+	}
+	return tc.MaxSteps
+}
+
+// meshOf is the layout that the configuration asks for, as far as it can be trained now.
+func meshOf(cfg *config.Config) (mesh.Mesh, error) {
+	p := cfg.Parallel
+	if p.Pipeline > 1 {
+		return mesh.Mesh{}, fmt.Errorf("%w: parallel.pipeline is %d: training over pipeline stages is not part of this version; use 1", ErrUnsupported, p.Pipeline)
+	}
+	if p.ZeROStage > 0 {
+		return mesh.Mesh{}, fmt.Errorf("%w: parallel.zero_stage is %d: sharding over data ranks is not part of this version; use 0", ErrUnsupported, p.ZeROStage)
+	}
+	return mesh.New(p.Tensor, p.Data, p.Pipeline)
+}

@@ -1,0 +1,116 @@
+package rlhf
+
+import (
+	"context"
+	"fmt"
+
+	"alfred/internal/config"
+	"alfred/internal/telemetry"
+)
+
+// stage is one of the three stages of training on one rank.
+type stage interface {
+	// trained lists the models whose weights and optimizer state make a checkpoint.
+	trained() []*model
+	// load fills the weights; those of trained models come from the checkpoint when the run is resumed.
+	load(resumed bool) error
+	// rehearse runs every phase at its largest size.
+	rehearse(ctx context.Context) error
+	// step is one step or iteration. It advances st, except for st.Step.
+	step(ctx context.Context, st *State) (*telemetry.Metrics, error)
+	// finish runs after the last step, before its checkpoint.
+	finish(ctx context.Context, st *State) error
+	// evaluate adds what is measured on held-out data.
+	evaluate(ctx context.Context, st *State, metrics *telemetry.Metrics) error
+}
+
+func newStage(r *rank) (stage, error) {
+	switch r.cfg.Stage {
+	case config.SFT:
+		return newSFT(r)
+	case config.Reward:
+		return newReward(r)
+	case config.PPO:
+		return newPPO(r)
+	}
+	return nil, fmt.Errorf("rlhf: unknown stage %q", r.cfg.Stage)
+}
+
+// loop takes steps until the run is done or asked to stop. save writes a checkpoint.
+func (r *rank) loop(ctx context.Context, t stage, st *State, steps int, stop <-chan struct{}, save func() error) error {
+	tc := &r.cfg.Trainer
+	if st.Step == 0 && tc.EvalEvery > 0 {
+		before := &telemetry.Metrics{}
+		if err := t.evaluate(ctx, st, before); err != nil {
+			return err
+		}
+		if before.Len() > 0 {
+			r.rec.Step(0, *before, 0)
+		}
+	}
+	for st.Step < steps {
+		seen := st.TokensSeen
+		metrics, err := t.step(ctx, st)
+		if err != nil {
+			return fmt.Errorf("rlhf: step %d: %w", st.Step+1, err)
+		}
+		st.Step++
+		last := st.Step == steps
+		if tc.EvalEvery > 0 && (last || st.Step%tc.EvalEvery == 0) {
+			if err := t.evaluate(ctx, st, metrics); err != nil {
+				return fmt.Errorf("rlhf: evaluation after step %d: %w", st.Step, err)
+			}
+		}
+		metrics.SetInt(telemetry.TokensSeen, st.TokensSeen)
+		metrics.SetInt(telemetry.SkippedSteps, int64(st.Skipped))
+		r.rec.Step(st.Step, *metrics, st.TokensSeen-seen)
+		stopping, err := r.agree(requested(stop))
+		if err != nil {
+			return err
+		}
+		if last {
+			if err := t.finish(ctx, st); err != nil {
+				return err
+			}
+		}
+		if last || stopping || st.Step%r.cfg.Checkpoint.Every == 0 {
+			if err := save(); err != nil {
+				return err
+			}
+		}
+		if stopping && !last {
+			return ErrStopped
+		}
+	}
+	return nil
+}
+
+func requested(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// update takes one optimizer step of m with the gradients that were accumulated, unless a loss or the gradient is not finite:
+// then nothing changes, on any rank, and the step is counted. losses must be the same on all ranks.
+func (r *rank) update(m *model, st *State, rate float64, losses []float64, samples []string) (norm float64, err error) {
+	if r.observe != nil {
+		r.observe(m)
+	}
+	applied := false
+	if finite(losses...) {
+		if norm, applied, err = m.opt.Update(m.stream, rate); err != nil {
+			return norm, err
+		}
+	}
+	if applied {
+		st.good(m.role)
+		st.Updates[m.role] = m.opt.Steps()
+		return norm, nil
+	}
+	r.log.Warn("update dropped: NaN or infinite numbers", "model", m.role, "losses", fmt.Sprint(losses), "grad_norm", norm, "samples", fmt.Sprint(samples))
+	return norm, st.bad(m.role, samples)
+}

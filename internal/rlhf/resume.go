@@ -1,0 +1,155 @@
+package rlhf
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"alfred/internal/checkpoint"
+	"alfred/internal/checkpoint/storage"
+	"alfred/internal/config"
+	"alfred/internal/dataset"
+	"alfred/internal/rundir"
+)
+
+// findCheckpoint decides what the run goes on from.
+func (r *run) findCheckpoint() error {
+	from := r.dir
+	switch r.env.Resume {
+	case "", "auto":
+		if !r.env.DryRun {
+			if _, err := checkpoint.Clean(storage.OS, r.dir.Checkpoints()); err != nil {
+				return err
+			}
+		}
+	case "never":
+		used, err := r.dir.Used()
+		if err == nil && used {
+			err = fmt.Errorf("%w: %s holds a run already: choose another run.dir, or leave out --resume never to continue it", ErrUnsupported, r.dir)
+		}
+		return err
+	default:
+		if from = rundir.Dir(r.env.Resume); from == r.dir {
+			break
+		}
+		if used, err := r.dir.Used(); err != nil || used {
+			return errors.Join(err, fmt.Errorf("%w: --resume %s would start from another run in %s, which holds a run already: choose another run.dir", ErrUnsupported, from, r.dir))
+		}
+	}
+	found, rejected, err := checkpoint.Latest(from.Checkpoints())
+	for _, bad := range rejected {
+		r.log.Warn("checkpoint passed over", "reason", bad.String())
+	}
+	if errors.Is(err, checkpoint.ErrNone) && from == r.dir {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.from = found
+	return r.compareConfig(from)
+}
+
+// compareConfig refuses to go on under a configuration that differs in what must stay as it was.
+func (r *run) compareConfig(from rundir.Dir) error {
+	old, err := config.Load(from.Config(), nil)
+	if err != nil {
+		return fmt.Errorf("the run in %s: %w", from, err)
+	}
+	var refused []string
+	for _, c := range config.Difference(old, r.cfg) {
+		switch c.Permission {
+		case config.Refused:
+			refused = append(refused, fmt.Sprintf("%s: the run has %s, the configuration %s", c.Key, c.Old, c.New))
+		case config.SameContent, config.Allowed: // content is compared by hash when it has been read
+			r.log.Info("changed since the run began", "key", c.Key, "was", c.Old, "is", c.New)
+		}
+	}
+	if len(refused) > 0 {
+		return fmt.Errorf("%w: %s goes on from %s, where these may not change: %s", ErrUnsupported, r.dir, r.from.Dir, strings.Join(refused, "; "))
+	}
+	return nil
+}
+
+// restoreState brings back the loop's state, or starts a new one, and checks that data and frozen models are what they were.
+func (r *run) restoreState() error {
+	r.st = newState()
+	startKL(&r.cfg.Trainer, r.st)
+	r.st.Data = r.in.fingerprint()
+	frozen, err := r.in.frozen()
+	if err != nil {
+		return err
+	}
+	r.st.Frozen = frozen
+	if r.from == nil {
+		return nil
+	}
+	data := r.st.Data
+	if err := r.from.State(r.st); err != nil {
+		return err
+	}
+	if r.st.Data != data {
+		return fmt.Errorf("%w: the data have changed since %s was written (fingerprint %.12s, now %.12s)", dataset.ErrData, r.from.Dir, r.st.Data, data)
+	}
+	if !maps.Equal(r.st.Frozen, frozen) {
+		return fmt.Errorf("%w: the frozen models have changed since %s was written: %v, now %v", ErrMismatch, r.from.Dir, r.st.Frozen, frozen)
+	}
+	r.log.Info("resuming", "checkpoint", r.from.Dir, "step", r.st.Step)
+	return nil
+}
+
+// frozen identifies the models that are used and not trained: checkpoints do not hold them.
+func (in *inputs) frozen() (map[string]string, error) {
+	hashes := map[string]string{}
+	for role, m := range map[string]*checkpoint.Model{"reference": in.reference, "reward": in.reward} {
+		if m == nil || role == "reward" && in.cfg.Stage == config.Reward {
+			continue
+		}
+		sum, err := m.SHA256()
+		if err != nil {
+			return nil, err
+		}
+		hashes[role] = sum
+	}
+	return hashes, nil
+}
+
+// restoreModels loads the trained models and their optimizers from the checkpoint, or lets the optimizers adopt the weights that
+// were loaded from elsewhere.
+func (r *run) restoreModels(rk *rank, t stage) error {
+	for _, m := range t.trained() {
+		if r.from == nil {
+			m.opt.Adopt(rk.stream)
+			continue
+		}
+		src, err := r.from.OpenModel(m.role, checkpoint.SkipFiniteCheck())
+		if err != nil {
+			return err
+		}
+		err = m.load(src)
+		m.config.Normalisation = src.Config.Normalisation
+		src.Close()
+		if err != nil {
+			return err
+		}
+		state, err := r.from.OpenOptimizer(m.role)
+		if err != nil {
+			return err
+		}
+		err = state.Restore(rk.stream, m.stage.Params, m.opt)
+		state.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load fills the weights from a model's files; parameters named in fresh may be missing there and are zero then.
+func (m *model) load(src *checkpoint.Model, fresh ...string) error {
+	if err := src.Load(m.stream, m.stage.Params, fresh...); err != nil {
+		return fmt.Errorf("%s: %w", m.role, err)
+	}
+	return m.stream.Sync()
+}

@@ -1,0 +1,251 @@
+package rlhf
+
+import (
+	"context"
+	"fmt"
+
+	"alfred/internal/nn"
+	"alfred/internal/pipeline"
+	"alfred/internal/ppo"
+	"alfred/internal/random"
+	"alfred/internal/telemetry"
+)
+
+// miniBatches cuts the rollouts into the optimizer steps of all epochs: contiguous slices in rollout order, permuted from the
+// second epoch on. model tells apart the permutations of policy and value model.
+func (p *ppoStage) miniBatches(it *iteration, iteration, epochs, steps int, model uint32, masked []bool) (all []miniBatch, err error) {
+	n := len(it.trajectories)
+	for epoch := range epochs {
+		var order []int
+		if epoch > 0 {
+			order = p.permute(iteration, epoch, model, n)
+		}
+		slices, err := ppo.MiniBatches(n, steps, order)
+		if err != nil {
+			return nil, err
+		}
+		for _, members := range slices {
+			b := miniBatch{members: members}
+			var units []pipeline.Unit
+			for i, s := range members {
+				tr := it.trajectories[s]
+				first := len(tr.Prompt) - 1 // the position that predicts the first response token
+				units = append(units, pipeline.Single(i, nn.Sequence{IDs: tr.Tokens(), From: first, To: first + len(tr.Response)}))
+				if masked == nil || !masked[s] {
+					b.tokens += len(tr.Response)
+				}
+			}
+			b.plan = p.replicas.Plan(units)
+			all = append(all, b)
+		}
+	}
+	return all, nil
+}
+
+// permutation orders n rollouts for a later epoch of an iteration, by the addressed generator.
+func (p *ppoStage) permutation(iteration, epoch int, model uint32, n int) []int {
+	key := random.Key{Seed: p.cfg.Run.Seed, Purpose: random.Permute}
+	return key.Permutation(uint32(iteration)<<8|model<<7|uint32(epoch), n)
+}
+
+// firstEpoch is the mini-batches that cover every rollout once.
+func firstEpoch(batches []miniBatch, epochs int) []miniBatch { return batches[:len(batches)/epochs] }
+
+// read runs a model forward over the mini-batches of the first epoch and stores what its head says, in rollout order.
+func (p *ppoStage) read(ctx context.Context, m *model, batches []miniBatch, it *iteration, main, entropy *ppo.Ragged) error {
+	defer p.rec.Phase("score_" + m.role)(0)
+	epochs := p.cfg.Trainer.PolicyEpochs
+	if m == p.value {
+		epochs = p.cfg.Trainer.ValueEpochs
+	}
+	*main = make(ppo.Ragged, len(it.trajectories))
+	if entropy != nil {
+		*entropy = make(ppo.Ragged, len(it.trajectories))
+	}
+	for _, b := range firstEpoch(batches, epochs) {
+		results, err := p.replicas.Score(ctx, m.exec, b.plan)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.role, err)
+		}
+		for i, s := range b.members {
+			if r := results[i][0]; m == p.value {
+				(*main)[s] = m.calibrate(r.Value)
+			} else {
+				(*main)[s] = r.LogProb
+				if entropy != nil {
+					(*entropy)[s] = r.Entropy
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// pick takes the rows of the sequences of one micro-batch.
+func (b miniBatch) pick(m pipeline.MicroBatch, x ppo.Ragged) (rows ppo.Ragged) {
+	for _, u := range m.Units {
+		rows = append(rows, x[b.members[u.ID]])
+	}
+	return rows
+}
+
+func (b miniBatch) pickFlags(m pipeline.MicroBatch, x []bool) (flags []bool) {
+	for _, u := range m.Units {
+		flags = append(flags, x[b.members[u.ID]])
+	}
+	return flags
+}
+
+// rows views an output per sequence, and says where each lies.
+func rows(out pipeline.Output, xs []float64) (r ppo.Ragged, spans [][2]int) {
+	out.Each(func(_, lo, hi int) {
+		r, spans = append(r, xs[lo:hi]), append(spans, [2]int{lo, hi})
+	})
+	return r, spans
+}
+
+// updatePolicy takes the policy steps of all epochs. At the first one the ratio is 1 by construction, and that is checked.
+func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, metrics *telemetry.Metrics) error {
+	defer p.rec.Phase("policy_update")(0)
+	tc := &p.cfg.Trainer
+	cfg := ppo.PolicyConfig{ClipRange: tc.ClipRangePolicy, EntropyCoef: tc.EntropyCoef}
+	rate := p.policy.learningRate(p.cfg.PolicyOptimizer.ScheduleUnit, st.Step)
+	var losses, norms []float64
+	var all ppo.PolicyStats
+	for k, b := range it.policyBatches {
+		var loss float64
+		var stats ppo.PolicyStats
+		err := p.policy.accumulate(ctx, b.plan, func(m int, out pipeline.Output, grad pipeline.Gradient) {
+			micro := b.plan.Micros[m]
+			logp, spans := rows(out, out.LogProb)
+			entropy, _ := rows(out, out.Entropy)
+			part, err := ppo.PolicyLoss(ppo.PolicyBatch{
+				LogProb: logp, OldLogProb: b.pick(micro, it.logp), Advantage: b.pick(micro, it.advantages),
+				Entropy: entropy, Exclude: b.pickFlags(micro, it.masked),
+			}, cfg, b.tokens)
+			if err != nil {
+				p.stream.Fail(err)
+				return
+			}
+			loss += part.Loss
+			stats.Add(part.Stats)
+			scatter(grad.LogProb, spans, part.DLogProb)
+			if grad.Entropy != nil {
+				scatter(grad.Entropy, spans, part.DEntropy)
+			}
+		})
+		if err == nil {
+			err = p.sumPolicy(&loss, &stats)
+		}
+		if err != nil {
+			return err
+		}
+		if k == 0 {
+			metrics.SetFloat(telemetry.RatioMaxError, stats.MaxRatioError)
+			if !stats.RatioWithin(tc.RatioTolerance) {
+				return fmt.Errorf("%w: at the first policy step the ratio differs from 1 by %g, allowed is %g (trainer.ratio_tolerance): training does not see what was scored",
+					ErrNumerical, stats.MaxRatioError, tc.RatioTolerance)
+			}
+		}
+		norm, err := p.update(p.policy, st, rate, []float64{loss}, p.names(it, b.members))
+		if err != nil {
+			return err
+		}
+		losses, norms = append(losses, loss), append(norms, norm)
+		all.Add(stats)
+		if ppo.StopEarly(stats.ApproxKL(), tc.EarlyStopKL) {
+			metrics.SetInt(droppedPolicySteps, int64(len(it.policyBatches)-k-1))
+			break
+		}
+	}
+	metrics.SetFloat(telemetry.LRPolicy, rate)
+	metrics.SetFloat(telemetry.PolicyLoss, mean(losses))
+	metrics.SetFloat(telemetry.PolicyGradNorm, mean(norms))
+	metrics.SetFloat(telemetry.ApproxKL, all.ApproxKL())
+	metrics.SetFloat(telemetry.PolicyClipFraction, all.ClipFraction())
+	return nil
+}
+
+// droppedPolicySteps counts the policy steps of an iteration that trainer.early_stop_kl left out.
+const droppedPolicySteps telemetry.Name = "dropped_policy_steps"
+
+// updateValue takes the value steps of all epochs.
+func (p *ppoStage) updateValue(ctx context.Context, st *State, it *iteration, metrics *telemetry.Metrics) error {
+	defer p.rec.Phase("value_update")(0)
+	tc := &p.cfg.Trainer
+	rate := p.value.learningRate(p.cfg.ValueOptimizer.ScheduleUnit, st.Step)
+	var losses, norms []float64
+	var all ppo.ValueStats
+	for _, b := range it.valueBatches {
+		var loss float64
+		var stats ppo.ValueStats
+		err := p.value.accumulate(ctx, b.plan, func(m int, out pipeline.Output, grad pipeline.Gradient) {
+			micro := b.plan.Micros[m]
+			values, spans := rows(out, p.value.calibrate(out.Value))
+			part, err := ppo.ValueLoss(ppo.ValueBatch{Value: values, OldValue: b.pick(micro, it.values), Return: b.pick(micro, it.returns)}, tc.ClipRangeValue, b.tokens)
+			if err != nil {
+				p.stream.Fail(err)
+				return
+			}
+			loss += part.Loss
+			stats.Add(part.Stats)
+			scatter(grad.Value, spans, part.DValue)
+			p.value.calibrateGradient(grad.Value)
+		})
+		if err == nil {
+			err = p.sumValue(&loss, &stats)
+		}
+		if err != nil {
+			return err
+		}
+		norm, err := p.update(p.value, st, rate, []float64{loss}, p.names(it, b.members))
+		if err != nil {
+			return err
+		}
+		losses, norms = append(losses, loss), append(norms, norm)
+		all.Add(stats)
+	}
+	metrics.SetFloat(telemetry.LRValue, rate)
+	metrics.SetList(telemetry.ValueLoss, losses)
+	metrics.SetFloat(telemetry.ValueGradNorm, mean(norms))
+	metrics.SetFloat(telemetry.ValueClipFraction, all.ClipFraction())
+	return nil
+}
+
+// sumPolicy adds up a step's loss and statistics over the data ranks; the ratio's error is a maximum.
+func (p *ppoStage) sumPolicy(loss *float64, st *ppo.PolicyStats) error {
+	tokens, clipped := float64(st.Tokens), float64(st.Clipped)
+	worst := st.MaxRatioError
+	if err := p.max(&worst); err != nil {
+		return err
+	}
+	err := p.sum(loss, &tokens, &clipped, &st.Ratio, &st.SquaredLogRatio, &st.Entropy)
+	st.Tokens, st.Clipped, st.MaxRatioError = int(tokens), int(clipped), worst
+	return err
+}
+
+func (p *ppoStage) sumValue(loss *float64, st *ppo.ValueStats) error {
+	tokens, clipped := float64(st.Tokens), float64(st.Clipped)
+	err := p.sum(loss, &tokens, &clipped, &st.SquaredError)
+	st.Tokens, st.Clipped = int(tokens), int(clipped)
+	return err
+}
+
+// drop counts an iteration whose numbers are not finite: neither model is updated.
+func (p *ppoStage) drop(st *State, it *iteration) error {
+	names := p.names(it, it.bad)
+	p.log.Warn("iteration dropped: NaN or infinite scores, log-probs or values", "iteration", st.Step+1, "samples", fmt.Sprint(names))
+	return st.bad("iteration", names)
+}
+
+// names identifies trajectories in messages.
+func (p *ppoStage) names(it *iteration, members []int) (names []string) {
+	for _, s := range members {
+		name := fmt.Sprintf("sequence %d", s)
+		if it.prompts != nil {
+			name += " (" + it.prompts[s].ID + ")"
+		}
+		names = append(names, name)
+	}
+	return names
+}
