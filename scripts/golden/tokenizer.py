@@ -268,6 +268,7 @@ def main():
             lines += [encode_case(tok, t) for t in texts.boundaries(runs)]
         if name == "added":
             lines += [encode_case(tok, t) for t in texts.word_boundaries(runs)]
+            lines += [decode_case(tok, tok.encode(t).ids) for t in texts.edges(name)]
     write_golden("variants.jsonl.gz", small_header, lines)
 
     write_golden("patterns.jsonl.gz", {"seed": args.seed}, list(pattern_cases(random.Random(args.seed + 3), 400)))

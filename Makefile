@@ -1,0 +1,57 @@
+# alfred. `make` alone prints this help.
+
+GO     ?= go
+PYTHON ?= python3
+VENV   ?= build/venv
+
+.DEFAULT_GOAL := help
+
+help: ## this text
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+build: ## bin/alfred
+	$(GO) build -trimpath -o bin/alfred ./cmd/alfred
+
+demo: ## supervised fine-tuning, reward model and PPO on embedded data, in two minutes
+	$(GO) run ./cmd/alfred demo
+
+test: ## all tests that need neither GPU nor Python
+	$(GO) test ./...
+
+race: ## tests of the concurrent packages under the race detector
+	$(GO) test -race ./internal/collective/... ./internal/telemetry/... ./internal/backend/cpu/... ./internal/checkpoint/... ./internal/rollout/... ./internal/pipeline/... ./internal/dataset/... ./internal/reward/... ./internal/rundir/...
+	$(GO) test -race -short ./internal/rlhf/...
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+golden: $(VENV)/golden.ok ## rewrite the goldens with PyTorch and transformers (needs Python)
+	$(VENV)/bin/python scripts/golden/falcon.py
+	$(VENV)/bin/python scripts/golden/ppo.py
+	$(VENV)/bin/python scripts/golden/optim.py
+	$(VENV)/bin/python scripts/golden/falcon_check.py
+	$(VENV)/bin/python scripts/golden/ppo_check.py
+
+parity: build $(VENV)/golden.ok ## compare with transformers, live, in both directions (needs Python)
+	$(VENV)/bin/python scripts/parity/parity.py --alfred bin/alfred
+
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/backend/cpu ./internal/tokenizer ./internal/falcon
+
+lint: ## formatting, go vet, staticcheck
+	@test -z "$$(gofmt -l cmd internal)" || { gofmt -l cmd internal; echo 'run: make fmt'; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+fmt: ## format the Go code
+	gofmt -w cmd internal
+
+clean: ## remove what was built
+	rm -rf bin build
+
+$(VENV)/golden.ok: scripts/golden/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet -r $<
+	touch $@
+
+.PHONY: help build demo test race fuzz golden parity bench lint fmt clean
