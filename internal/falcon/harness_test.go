@@ -129,7 +129,7 @@ func buildRank(d backend.Device, g golden, o falcon.Options) (r rank, err error)
 	r.stage = falcon.NewStage(s, g.config, o)
 	r.grads = s.Zeros(d.Wide(), r.stage.Params.Len())
 	r.stage.Params.Lend(r.grads)
-	r.exec = &pipeline.Executor{Stage: r.stage, Stream: s, Arena: work, Scale: 1, EntropyGradient: true}
+	r.exec = &pipeline.Executor{Stage: r.stage, Stream: s, Arena: work, Scale: 1, Entropy: true, EntropyGradient: true}
 	fill(s, r.stage.Params, g.weights)
 	return r, s.Sync()
 }

@@ -28,7 +28,9 @@ type Executor struct {
 	Arena  *backend.Arena
 	// Scale multiplies logits: 1/temperature.
 	Scale float64
-	// EntropyGradient says that the loss has a gradient in the entropy.
+	// Entropy asks for the entropies of a language-model head besides its log-probs.
+	Entropy bool
+	// EntropyGradient says that the loss has a gradient in them.
 	EntropyGradient bool
 }
 
@@ -108,7 +110,10 @@ func (e *Executor) download(seqs []nn.Sequence, d nn.Outputs) (Output, error) {
 		events = append(events, e.Stream.Download(backend.Float64s(xs), t))
 		return xs
 	}
-	out.LogProb, out.Entropy, out.Value = fetch(d.LogProb), fetch(d.Entropy), fetch(d.Value)
+	out.LogProb, out.Value = fetch(d.LogProb), fetch(d.Value)
+	if e.Entropy {
+		out.Entropy = fetch(d.Entropy)
+	}
 	for _, event := range events {
 		if err := event.Wait(); err != nil {
 			return Output{}, err

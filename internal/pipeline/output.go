@@ -3,7 +3,8 @@ package pipeline
 import "alfred/internal/nn"
 
 // Output is what the head said over one micro-batch: one number per position that its sequences name, sequence after
-// sequence. LogProb and Entropy are nil for a score head, Value is nil for a language-model head.
+// sequence. LogProb and Entropy are nil for a score head, Value is nil for a language-model head, and Entropy also where nobody
+// asked for it.
 type Output struct {
 	Sequences               []nn.Sequence
 	LogProb, Entropy, Value []float64

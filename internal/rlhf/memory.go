@@ -127,7 +127,7 @@ func (m *model) decodeLargest(ctx context.Context, limits rollout.Limits, draw n
 		chunks[i].IDs = make([]int32, n+1)
 		left -= n
 	}
-	_, err = d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw)
+	_, err = d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
 	return err
 }
 

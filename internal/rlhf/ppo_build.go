@@ -24,7 +24,7 @@ func newPPO(r *rank) (stage, error) {
 	if p.policy, err = r.newModel("policy", in.policy.Config, &cfg.PolicyOptimizer); err != nil {
 		return nil, err
 	}
-	p.policy.exec.Scale, p.policy.exec.EntropyGradient = scale, cfg.Trainer.EntropyCoef != 0
+	p.policy.exec.Scale, p.policy.exec.Entropy, p.policy.exec.EntropyGradient = scale, true, cfg.Trainer.EntropyCoef != 0
 	if p.reference, err = r.newModel("reference", in.reference.Config, nil); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (p *ppoStage) sample(ctx context.Context, st *State, it *iteration) error {
 	st.PromptsSeen += int64(n)
 	var err error
 	it.trajectories, err = p.generate(ctx, p.policy, it.prompts, rollout.Sampling{
-		Draw: p.draw(), Key: random.Key{Seed: p.cfg.Run.Seed, Purpose: random.Rollout}, Iteration: uint32(st.Step),
+		Draw: p.draw(), Key: random.Key{Seed: p.cfg.Run.Seed, Purpose: random.Rollout}, Iteration: uint32(st.Step), LogProbs: true,
 	})
 	return err
 }

@@ -16,6 +16,7 @@ type Sampling struct {
 	nn.Draw
 	Key       random.Key
 	Iteration uint32
+	LogProbs  bool // bring the log-probs of the tokens to the host as well
 }
 
 // Stats of one Generate.
@@ -55,11 +56,11 @@ func Generate(ctx context.Context, e *pipeline.Executor, requests []Request, lim
 				banned[i] = limits.EOD
 			}
 		}
-		c, err := d.Step(ctx, chunks, uniforms, banned, sampling.Draw)
+		c, err := d.Step(ctx, chunks, uniforms, banned, sampling.Draw, sampling.LogProbs)
 		if err != nil {
 			return nil, Stats{}, fmt.Errorf("rollout: %w", err)
 		}
-		s.Took(c.Tokens, c.LogProb, c.Entropy)
+		s.Took(c.Tokens, c.LogProb)
 		all = append(all, s.Done()...)
 		stats.Tokens += len(asks)
 		if progress != nil {

@@ -132,11 +132,13 @@ func (s *Scheduler) admit() {
 	}
 }
 
-// Took hands in the tokens that the last batch chose, one for each Ask, with their log-probs and entropies.
-func (s *Scheduler) Took(tokens []int32, logprob, entropy []float64) {
+// Took hands in the tokens that the last batch chose, one for each Ask, with their log-probs or nil.
+func (s *Scheduler) Took(tokens []int32, logprob []float64) {
 	for i, q := range s.step {
 		q.Response = append(q.Response, tokens[i])
-		q.LogProb, q.Entropy = append(q.LogProb, logprob[i]), append(q.Entropy, entropy[i])
+		if logprob != nil {
+			q.LogProb = append(q.LogProb, logprob[i])
+		}
 		switch {
 		case tokens[i] == s.limits.EOD:
 			q.Finish = FinishEOD

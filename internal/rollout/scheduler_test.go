@@ -54,7 +54,7 @@ func drive(t *rapid.T, limits Limits, requests []Request) []Trajectory {
 				chosen[i] = 1
 			}
 		}
-		s.Took(chosen, make([]float64, len(asks)), make([]float64, len(asks)))
+		s.Took(chosen, make([]float64, len(asks)))
 		all = append(all, s.Done()...)
 	}
 	if len(s.free) != limits.CachePages() {

@@ -26,8 +26,7 @@ type Trajectory struct {
 	Prompt   []int32 // token ids
 	Response []int32 // token ids, the end-of-document token included if Finish says so
 	Finish   Finish
-	LogProb  []float64 // of each response token under the distribution that the model had (after temperature)
-	Entropy  []float64 // of that distribution
+	LogProb  []float64 // of each response token under the distribution that the model had (after temperature); nil if not asked for
 }
 
 // Tokens is prompt and response end to end.
