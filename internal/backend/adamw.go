@@ -22,9 +22,9 @@ type OptimizerOps interface {
 // AdamW: see OptimizerOps.
 func (s *Stream) AdamW(weight, master, m, v, grad tensor.Tensor, step AdamWStep) {
 	n := weight.Len()
-	c := checking("adamw").dtype("master", master, s.wide).dtype("m", m, s.wide).dtype("v", v, s.wide).dtype("grad", grad, s.wide)
+	c := checking("adamw").float("weight", weight).dtype("master", master, s.wide).dtype("m", m, s.wide).dtype("v", v, s.wide).dtype("grad", grad, s.wide)
 	for _, t := range []tensor.Tensor{master, m, v, grad} {
-		if t.Len() != n || n == 0 {
+		if t.Len() != n || t.Absent() {
 			c.failf("%v beside a weight %v", t, weight)
 		}
 	}

@@ -75,8 +75,14 @@ func (s *Stream) AttentionPaged(o, q, keys, values tensor.Tensor, p Pages, a Att
 	} else if dim(keys, 0)%p.PageSize != 0 {
 		c.failf("cache of %d tokens in pages of %d", dim(keys, 0), p.PageSize)
 	}
+	asked := 0
+	for _, n := range p.QueryCounts {
+		asked += n
+	}
 	if len(p.QueryCounts) != b {
 		c.failf("%d query counts for %d sequences", len(p.QueryCounts), b)
+	} else if asked != n {
+		c.failf("%d queries, q is %v", asked, q)
 	}
 	if s.ok(c) {
 		s.queue.AttentionPaged(o, q, keys, values, p, a)

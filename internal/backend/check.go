@@ -53,6 +53,11 @@ func (c *check) dtype(name string, t tensor.Tensor, allowed ...tensor.DType) *ch
 	return c
 }
 
+// float demands a floating-point type; absent operands pass.
+func (c *check) float(name string, t tensor.Tensor) *check {
+	return c.dtype(name, t, tensor.Float32, tensor.BFloat16, tensor.Float64)
+}
+
 // dim is t.Dim(i), or 0 when there is no such dimension: shape will complain about it.
 func dim(t tensor.Tensor, i int) int {
 	if i < t.Rank() {

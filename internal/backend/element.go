@@ -8,11 +8,11 @@ type ElementOps interface {
 	Zero(x tensor.Tensor)
 	// Copy: y = x, converted to y's type. Same number of elements.
 	Copy(y, x tensor.Tensor)
-	// Add: y = a + b. Same shape and type; y may be a or b.
+	// Add: y = a + b. Same shape and floating-point type; y may be a or b.
 	Add(y, a, b tensor.Tensor)
-	// GatherRows: y[n] = x[rows[n]].  y [N C]  x [M C]  rows [N] int32.
+	// GatherRows: y[n] = x[rows[n]], of any type.  y [N C]  x [M C]  rows [N] int32.
 	GatherRows(y, x, rows tensor.Tensor)
-	// ScatterRows: y[rows[n]] = x[n]; rows are distinct.  y [M C]  x [N C].
+	// ScatterRows: y[rows[n]] = x[n], of any type; rows are distinct.  y [M C]  x [N C].
 	ScatterRows(y, x, rows tensor.Tensor)
 	// AddRows: y[rows[n]] += x[n], in the order of n.  y [M C]  x [N C].
 	AddRows(y, x, rows tensor.Tensor)
@@ -44,7 +44,7 @@ func (s *Stream) Copy(y, x tensor.Tensor) {
 
 // Add: see ElementOps.
 func (s *Stream) Add(y, a, b tensor.Tensor) {
-	c := checking("add").shape("b", b, a.Dims()...).shape("y", y, a.Dims()...).dtype("b", b, a.DType()).dtype("y", y, a.DType())
+	c := checking("add").float("a", a).shape("b", b, a.Dims()...).shape("y", y, a.Dims()...).dtype("b", b, a.DType()).dtype("y", y, a.DType())
 	if s.ok(c) {
 		s.queue.Add(y, a, b)
 	}
@@ -73,7 +73,7 @@ func (s *Stream) AddRows(y, x, rows tensor.Tensor) {
 
 // SumSquares: see ElementOps.
 func (s *Stream) SumSquares(out, x tensor.Tensor) {
-	c := checking("sum of squares").shape("out", out, 1).dtype("out", out, tensor.Float64)
+	c := checking("sum of squares").float("x", x).shape("out", out, 1).dtype("out", out, tensor.Float64)
 	if x.Absent() {
 		c.failf("x is absent")
 	}

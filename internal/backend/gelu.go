@@ -12,14 +12,14 @@ type GeluOps interface {
 
 // Gelu: see GeluOps.
 func (s *Stream) Gelu(y, x tensor.Tensor) {
-	if s.ok(checking("gelu").shape("y", y, x.Dims()...).dtype("y", y, x.DType())) {
+	if s.ok(checking("gelu").shape("x", x, x.Dims()...).float("x", x).shape("y", y, x.Dims()...).dtype("y", y, x.DType())) {
 		s.queue.Gelu(y, x)
 	}
 }
 
 // GeluBackward: see GeluOps.
 func (s *Stream) GeluBackward(dx, dy, x tensor.Tensor) {
-	c := checking("gelu backward").shape("dx", dx, x.Dims()...).shape("dy", dy, x.Dims()...).dtype("dx", dx, x.DType()).dtype("dy", dy, x.DType())
+	c := checking("gelu backward").shape("x", x, x.Dims()...).float("x", x).shape("dx", dx, x.Dims()...).shape("dy", dy, x.Dims()...).dtype("dx", dx, x.DType()).dtype("dy", dy, x.DType())
 	if s.ok(c) {
 		s.queue.GeluBackward(dx, dy, x)
 	}

@@ -107,8 +107,11 @@ func (h Host) Poison() {
 	for i := range h.i32 {
 		h.i32[i] = math.MinInt32
 	}
-	for i := range h.raw {
+	for i := range h.raw { // all ones is NaN; as an int32 it would be -1, which some operands allow
 		h.raw[i] = 0xff
+		if h.dtype == tensor.Int32 {
+			h.raw[i] = [4]byte{3: 0x80}[i%4]
+		}
 	}
 }
 
@@ -144,12 +147,26 @@ func getFloat(src []byte, dtype tensor.DType, i int) float64 {
 	panic("backend: " + dtype.String() + " is not a floating-point type")
 }
 
+// roundToOdd is v as a float32 whose last bit tells that something was cut off, so that rounding it again to a shorter type gives
+// what rounding v at once would give.
+func roundToOdd(v float64) float32 {
+	f := float32(v)
+	if float64(f) == v || math.IsNaN(v) || math.IsInf(float64(f), 0) && math.IsInf(v, 0) {
+		return f
+	}
+	bits := math.Float32bits(f)
+	if math.Abs(float64(f)) > math.Abs(v) {
+		bits-- // towards zero
+	}
+	return math.Float32frombits(bits | 1)
+}
+
 func putFloat(dst []byte, dtype tensor.DType, i int, v float64) {
 	switch dtype {
 	case tensor.Float32:
 		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(float32(v)))
 	case tensor.BFloat16:
-		binary.LittleEndian.PutUint16(dst[2*i:], tensor.ToBFloat16(float32(v)))
+		binary.LittleEndian.PutUint16(dst[2*i:], tensor.ToBFloat16(roundToOdd(v)))
 	case tensor.Float64:
 		binary.LittleEndian.PutUint64(dst[8*i:], math.Float64bits(v))
 	default:

@@ -18,7 +18,7 @@ type Head struct {
 // With z = Scale·h·wᵀ: log p(target) = z[target] - lse, lse = log Σ exp z, entropy = lse - Σ p·z.
 type LogProbOps interface {
 	// LogProbStats: stats [N 4] wide gets (m, Σ exp(z-m), Σ exp(z-m)·z, z[target] or 0) over the rows of w held here, m = max z.
-	// Blocks of VocabBlock entries are merged in ascending order.  h [N D]  w [V D]  targets [N] int32.
+	// Blocks of VocabBlock entries are merged in ascending order. A negative target is an error.  h [N D]  w [V D]  targets [N] int32.
 	LogProbStats(stats, h, w, targets tensor.Tensor, head Head)
 	// LogProbMerge combines the stats [S N 4] of S ranks in rank order.  logp, lse, entropy [N] wide.
 	LogProbMerge(logp, lse, entropy, stats tensor.Tensor)
@@ -63,8 +63,13 @@ func (s *Stream) checkHead(op string, h, w, targets tensor.Tensor, head Head) *c
 	n, d := dim(h, 0), dim(h, 1)
 	c := checking(op).shape("h", h, n, d).shape("w", w, -1, d).shape("targets", targets, n).
 		dtype("w", w, h.DType()).dtype("targets", targets, tensor.Int32)
-	if head.First%VocabBlock != 0 {
-		c.failf("the head starts at vocabulary entry %d, not at a multiple of %d", head.First, VocabBlock)
+	return c.head(head)
+}
+
+// head demands that a rank's part of the vocabulary starts with a whole block.
+func (c *check) head(h Head) *check {
+	if h.First%VocabBlock != 0 {
+		c.failf("the head starts at vocabulary entry %d, not at a multiple of %d", h.First, VocabBlock)
 	}
 	return c
 }

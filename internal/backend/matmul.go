@@ -23,7 +23,7 @@ type MatrixOps interface {
 // MatMul: see MatrixOps.
 func (s *Stream) MatMul(y, x, w tensor.Tensor, e Epilogue) {
 	n, i, o := dim(x, 0), dim(x, 1), dim(w, 0)
-	c := checking("matmul").shape("x", x, n, i).shape("w", w, o, i).shape("y", y, n, o).
+	c := checking("matmul").shape("x", x, n, i).float("x", x).shape("w", w, o, i).shape("y", y, n, o).
 		optional("bias", e.Bias, o).optional("residual", e.Residual, n, o).
 		dtype("y", y, x.DType(), s.wide).dtype("w", w, x.DType()).dtype("bias", e.Bias, w.DType()).dtype("residual", e.Residual, y.DType())
 	if s.ok(c) {
@@ -53,7 +53,7 @@ func (s *Stream) MatMulWeight(dw, dy, x tensor.Tensor) {
 
 // SumRows: see MatrixOps.
 func (s *Stream) SumRows(db, dy tensor.Tensor) {
-	c := checking("sum rows").shape("dy", dy, -1, -1).shape("db", db, dim(dy, 1)).dtype("db", db, s.wide)
+	c := checking("sum rows").shape("dy", dy, -1, -1).float("dy", dy).shape("db", db, dim(dy, 1)).dtype("db", db, s.wide)
 	if s.ok(c) {
 		s.queue.SumRows(db, dy)
 	}

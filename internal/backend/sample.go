@@ -13,6 +13,9 @@ type Draw struct {
 // SamplingOps choose tokens. The vocabulary is walked in blocks of VocabBlock entries: ranks exchange the sums of their
 // blocks, never their logits. All randomness is in the uniform numbers, one per row.
 //
+// Logits that are NaN still give a token, some entry of the vocabulary, and NaN statistics: the caller sees what happened and the
+// stream goes on.
+//
 // A banned entry (the end-of-document token below the minimum length) has probability 0 in the draw; the statistics, from
 // which LogProbMerge makes log-prob and entropy, are the model's own all the same.
 type SamplingOps interface {
@@ -25,7 +28,8 @@ type SamplingOps interface {
 	// int32 gets it and z is added to stats[n][3]; elsewhere tokens gets 0, so that a sum over ranks completes it.
 	SamplePick(tokens, stats, logits, blocks, uniforms, banned tensor.Tensor, d Draw)
 	// SampleTruncated draws from the TopK largest entries, cut further to the smallest set of largest entries whose
-	// probabilities (among those TopK) reach TopP; of equal entries the lower id ranks first. logits [N V] is the whole
+	// probabilities (among those TopK) reach TopP; of equal entries the lower id ranks first. The cumulative distribution is walked
+	// from the largest entry down. logits [N V] is the whole
 	// vocabulary. tokens and stats as in SamplePick.
 	SampleTruncated(tokens, stats, logits, uniforms, banned tensor.Tensor, d Draw)
 }
@@ -33,7 +37,7 @@ type SamplingOps interface {
 // SampleBlocks: see SamplingOps.
 func (s *Stream) SampleBlocks(blocks, stats, logits, banned tensor.Tensor, head Head) {
 	n, v := dim(logits, 0), dim(logits, 1)
-	c := checking("sample blocks").shape("logits", logits, n, v).shape("blocks", blocks, n, (v+VocabBlock-1)/VocabBlock, 2).
+	c := checking("sample blocks").head(head).shape("logits", logits, n, v).shape("blocks", blocks, n, (v+VocabBlock-1)/VocabBlock, 2).
 		shape("stats", stats, n, 4).shape("banned", banned, n).
 		dtype("logits", logits, s.wide).dtype("blocks", blocks, s.wide).dtype("stats", stats, s.wide).dtype("banned", banned, tensor.Int32)
 	if s.ok(c) {
@@ -43,7 +47,7 @@ func (s *Stream) SampleBlocks(blocks, stats, logits, banned tensor.Tensor, head 
 
 // SamplePick: see SamplingOps.
 func (s *Stream) SamplePick(tokens, stats, logits, blocks, uniforms, banned tensor.Tensor, d Draw) {
-	c := s.checkDraw("sample pick", tokens, stats, logits, uniforms, banned).shape("blocks", blocks, dim(logits, 0), -1, 2).dtype("blocks", blocks, s.wide)
+	c := s.checkDraw("sample pick", tokens, stats, logits, uniforms, banned, d).shape("blocks", blocks, dim(logits, 0), -1, 2).dtype("blocks", blocks, s.wide)
 	if s.ok(c) {
 		s.queue.SamplePick(tokens, stats, logits, blocks, uniforms, banned, d)
 	}
@@ -51,7 +55,7 @@ func (s *Stream) SamplePick(tokens, stats, logits, blocks, uniforms, banned tens
 
 // SampleTruncated: see SamplingOps.
 func (s *Stream) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.Tensor, d Draw) {
-	c := s.checkDraw("sample truncated", tokens, stats, logits, uniforms, banned)
+	c := s.checkDraw("sample truncated", tokens, stats, logits, uniforms, banned, d)
 	if d.TopP <= 0 || d.TopP > 1 || d.TopK < 0 {
 		c.failf("top_p %g must be in (0, 1], top_k %d at least 0", d.TopP, d.TopK)
 	}
@@ -60,9 +64,9 @@ func (s *Stream) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.
 	}
 }
 
-func (s *Stream) checkDraw(op string, tokens, stats, logits, uniforms, banned tensor.Tensor) *check {
+func (s *Stream) checkDraw(op string, tokens, stats, logits, uniforms, banned tensor.Tensor, d Draw) *check {
 	n, v := dim(logits, 0), dim(logits, 1)
-	return checking(op).shape("logits", logits, n, v).shape("tokens", tokens, n).shape("stats", stats, n, 4).
+	return checking(op).head(d.Head).shape("logits", logits, n, v).shape("tokens", tokens, n).shape("stats", stats, n, 4).
 		shape("uniforms", uniforms, n).shape("banned", banned, n).
 		dtype("logits", logits, s.wide).dtype("tokens", tokens, tensor.Int32).dtype("stats", stats, s.wide).
 		dtype("uniforms", uniforms, tensor.Float64).dtype("banned", banned, tensor.Int32)

@@ -110,12 +110,15 @@ func TestAnyLayoutToAnyOther(t *testing.T) {
 				t.Parallel()
 				cfg := configOf(t, form)
 				d := cpu.New(1)
-				for _, from := range layouts {
+				for i, from := range layouts {
 					dir := t.TempDir()
 					if err := save(dir, d, cfg, dtype, from, 0); err != nil {
 						t.Fatalf("save under %v: %v", from, err)
 					}
-					for _, to := range layouts {
+					for j, to := range layouts {
+						if form != "form-40b" && (i+j)%3 > 0 { // all pairs for one form, each layout with some others for the rest
+							continue
+						}
 						if err := load(dir, d, cfg, dtype, to); err != nil {
 							t.Errorf("%v -> %v: %v", from, to, err)
 						}

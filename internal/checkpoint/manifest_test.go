@@ -48,7 +48,7 @@ func TestManifestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestEveryBitOfTheManifest flips each of them (row C1), cuts the text at every byte, and adds to it.
+// TestEveryBitOfTheManifest flips each of them, cuts the text at every byte, and adds to it.
 func TestEveryBitOfTheManifest(t *testing.T) {
 	good, err := example().encode()
 	if err != nil {

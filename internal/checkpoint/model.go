@@ -9,6 +9,7 @@ import (
 
 	"alfred/internal/checkpoint/safetensors"
 	"alfred/internal/falcon"
+	"alfred/internal/rundir"
 )
 
 // Model is an open model: a Hugging Face directory, or a model of a checkpoint. Any number of goroutines may load from it.
@@ -90,8 +91,8 @@ func openModel(path string, o options) (*Model, error) {
 		return c.openModel(o)
 	case exists(path, configName):
 		return openDirectory(path, o)
-	case exists(path, "checkpoints"):
-		return openRun(filepath.Join(path, "checkpoints"), o)
+	case exists(rundir.Dir(path).Checkpoints(), "."):
+		return openRun(rundir.Dir(path).Checkpoints(), o)
 	case hasWeights(path):
 		return nil, fmt.Errorf("%s is missing", configName)
 	}

@@ -325,7 +325,7 @@ func TestHeadOrEmbedding(t *testing.T) {
 	}
 }
 
-// TestAllProblemsAtOnce (rows T2 and T4): missing tensors, wrong shapes and types, and NaN, by name.
+// TestAllProblemsAtOnce: missing tensors, wrong shapes and types, and NaN, by name.
 func TestAllProblemsAtOnce(t *testing.T) {
 	all := readAll(t, golden("form-40b-reward"))
 	delete(all, "transformer.ln_f.bias")

@@ -100,6 +100,15 @@ func Verify(dir string) (*Checkpoint, error) {
 	return c, nil
 }
 
+// Open reads the manifest of a checkpoint and no other file; OpenModel verifies those of its model. Errors wrap ErrUnusable.
+func Open(dir string) (*Checkpoint, error) {
+	c, err := openCheckpoint(dir)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: open %s: %w: %w", dir, ErrUnusable, err)
+	}
+	return c, nil
+}
+
 func openCheckpoint(dir string) (*Checkpoint, error) {
 	m, err := readManifest(dir)
 	if err != nil {
@@ -122,7 +131,9 @@ func (c *Checkpoint) verify(which func(name string) bool) error {
 	if err := verifyFiles(c.Dir, files); err != nil {
 		return err
 	}
-	c.verified = which == nil
+	if which == nil {
+		c.verified = true
+	}
 	return nil
 }
 
@@ -173,8 +184,13 @@ func hashFile(path string) (string, error) {
 		return "", plain(err)
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", plain(err)
+	}
 	hash := sha256.New()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{hash}, file, make([]byte, 1<<20)); err != nil {
+	buf := make([]byte, min(max(info.Size(), 512), 1<<20))
+	if _, err := io.CopyBuffer(hash, struct{ io.Reader }{file}, buf); err != nil {
 		return "", plain(err)
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil

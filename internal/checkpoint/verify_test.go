@@ -18,7 +18,7 @@ import (
 	"alfred/internal/tensor"
 )
 
-// TestDamageIsDetected (row C1): damage of every kind to every file of the newest checkpoint is found, named with what was expected
+// TestDamageIsDetected: damage of every kind to every file of the newest checkpoint is found, named with what was expected
 // and what is there, and the checkpoint before is used; without one the error wraps ErrUnusable and not ErrNone.
 func TestDamageIsDetected(t *testing.T) {
 	dir := t.TempDir()
@@ -196,7 +196,7 @@ func TestDamagedCheckpointIsReplaced(t *testing.T) {
 // unsound writes something else than it is asked to, as a bad disk or bad memory does, and tells nobody.
 type unsound struct{ quick }
 
-// TestOldOnesStayWhenTheNewOneDoesNotVerify (contract C1).
+// TestOldOnesStayWhenTheNewOneDoesNotVerify.
 func TestOldOnesStayWhenTheNewOneDoesNotVerify(t *testing.T) {
 	dir := t.TempDir()
 	tr := tinyTrainee(t)

@@ -11,5 +11,5 @@ type Source struct {
 	Template  string   `yaml:"template" resume:"path" doc:"text file, relative to data_root, used instead of the built-in template of render"`
 	Use       string   `yaml:"use" stage:"sft" only:"hh-rlhf pairs" oneof:"chosen" doc:"must say chosen for hh-rlhf and pairs, whose chosen answers were collected to be compared, not imitated"`
 	OnBad     string   `yaml:"on_bad" default:"skip" oneof:"skip stop" doc:"malformed rows: skip and count (more than 1 % of them stops the run, exit code 3), or stop at the first"`
-	Languages []string `yaml:"languages" only:"oasst1 natinst" doc:"keep only records in these languages, named as the data names them (en, English); all when absent"`
+	Languages []string `yaml:"languages" only:"oasst1 natinst" doc:"keep only records in these languages, named as the data names them (en, English); when absent, oasst1 keeps en, fr, de, es and it (the card's), natinst everything; [\"*\"] keeps all"`
 }

@@ -24,8 +24,8 @@ func (f scoreFunc) Score(_ context.Context, items []reward.Item) ([]float64, err
 	return scores, nil
 }
 
-// converge runs iterations of PPO on the CPU with a scorer of the test's own and shows each of them to watch.
-func converge(t *testing.T, text string, score scoreFunc, watch func(n int, it *iteration) (done bool)) {
+// newConvergence builds a PPO stage on the CPU with a scorer of the test's own.
+func newConvergence(t *testing.T, text string, score scoreFunc) (*ppoStage, *State) {
 	t.Helper()
 	cfg := parse(t, text)
 	in, err := openInputs(context.Background(), cfg)
@@ -51,7 +51,14 @@ func converge(t *testing.T, text string, score scoreFunc, watch func(n int, it *
 	p.scorer = score
 	st := newState()
 	startKL(&cfg.Trainer, st)
-	for st.Step < cfg.Trainer.MaxSteps {
+	return p, st
+}
+
+// converge runs iterations of PPO and shows each of them to watch.
+func converge(t *testing.T, text string, score scoreFunc, watch func(n int, it *iteration) (done bool)) {
+	t.Helper()
+	p, st := newConvergence(t, text, score)
+	for st.Step < p.cfg.Trainer.MaxSteps {
 		it, _, err := p.iterate(context.Background(), st)
 		if err != nil {
 			t.Fatal(err)

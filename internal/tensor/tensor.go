@@ -30,12 +30,13 @@ type Stamp struct {
 // Tensor is a contiguous, row-major block of elements in backend memory. It is a small value: copy it freely. The zero
 // Tensor means "absent" where an operation takes an optional tensor.
 type Tensor struct {
-	buf    Buffer
-	stamp  *Stamp
-	offset int // bytes from the start of buf
-	dims   [MaxRank]int
-	rank   uint8
-	dtype  DType
+	buf     Buffer
+	stamp   *Stamp
+	version uint64 // of stamp, when the tensor was handed out
+	offset  int    // bytes from the start of buf
+	dims    [MaxRank]int
+	rank    uint8
+	dtype   DType
 }
 
 // New describes the elements that start offset bytes into buf. It panics when they do not fit: callers compute both.
@@ -119,7 +120,7 @@ func (t Tensor) Slice(lo, hi int) Tensor {
 		panic(fmt.Sprintf("tensor: rows [%d, %d) of %v", lo, hi, t))
 	}
 	v := t
-	v.stamp = nil
+	v.stamp, v.version = nil, 0
 	v.offset += lo * t.Cols() * t.dtype.Size()
 	v.dims[0] = hi - lo
 	return v
@@ -139,11 +140,15 @@ func (t Tensor) Reshape(dims ...int) Tensor {
 	return v
 }
 
-// WithStamp is t as the weight that stamp identifies.
+// WithStamp is t as the weight that stamp identifies, in its present version.
 func (t Tensor) WithStamp(stamp *Stamp) Tensor {
-	t.stamp = stamp
+	t.stamp, t.version = stamp, stamp.Version
 	return t
 }
+
+// Version is the version of the weight that an operation on t means. It was fixed when t was handed out, so an operation that
+// runs later, when the weight has been written again in the order of the host, still knows which contents it is given.
+func (t Tensor) Version() uint64 { return t.version }
 
 // Stamp identifies the weight that t is, or is nil.
 func (t Tensor) Stamp() *Stamp { return t.stamp }

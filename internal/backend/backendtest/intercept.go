@@ -10,8 +10,7 @@ import (
 // intercept is a Queue whose operations go through one function, which may run them later, not at all, or change what they
 // wrote. It does not cover the doors between host and device, nor Sync.
 //
-// What an operation reads on the host is read at the call: slices of lengths are copied, and weights lose their Stamp, whose
-// version belongs to the host's present and may run ahead of the queue.
+// What an operation reads on the host is read at the call: slices of lengths are copied.
 type intercept struct {
 	inner  backend.Queue
 	around func(op string, writes []tensor.Tensor, run func())
@@ -21,12 +20,10 @@ type intercept struct {
 func tensors(ts ...tensor.Tensor) []tensor.Tensor { return ts }
 
 func (q intercept) MatMul(y, x, w tensor.Tensor, e backend.Epilogue) {
-	w = w.WithStamp(nil)
 	q.around("MatMul", tensors(y), func() { q.inner.MatMul(y, x, w, e) })
 }
 
 func (q intercept) MatMulInput(dx, dy, w tensor.Tensor) {
-	w = w.WithStamp(nil)
 	q.around("MatMulInput", tensors(dx), func() { q.inner.MatMulInput(dx, dy, w) })
 }
 
@@ -78,7 +75,6 @@ func (q intercept) GeluBackward(dx, dy, x tensor.Tensor) {
 }
 
 func (q intercept) Embedding(y, table, ids tensor.Tensor, first int) {
-	table = table.WithStamp(nil)
 	q.around("Embedding", tensors(y), func() { q.inner.Embedding(y, table, ids, first) })
 }
 
@@ -87,7 +83,6 @@ func (q intercept) EmbeddingBackward(dtable, dy, ids tensor.Tensor, first int) {
 }
 
 func (q intercept) LogProbStats(stats, h, w, targets tensor.Tensor, head backend.Head) {
-	w = w.WithStamp(nil)
 	q.around("LogProbStats", tensors(stats), func() { q.inner.LogProbStats(stats, h, w, targets, head) })
 }
 
@@ -96,7 +91,6 @@ func (q intercept) LogProbMerge(logp, lse, entropy, stats tensor.Tensor) {
 }
 
 func (q intercept) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dentropy tensor.Tensor, head backend.Head) {
-	w = w.WithStamp(nil)
 	q.around("LogProbBackward", tensors(dh, dw), func() { q.inner.LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dentropy, head) })
 }
 

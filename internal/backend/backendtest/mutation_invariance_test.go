@@ -130,3 +130,32 @@ func TestChiSquareFindsBias(t *testing.T) {
 		t.Error("uniform numbers to the power of 1.05 go unnoticed")
 	}
 }
+
+// stale keeps a copy of each weight with a Stamp, and does not look at versions.
+type stale struct {
+	backend.Queue
+	copies map[*tensor.Stamp][]byte
+}
+
+func (q stale) MatMul(y, x, w tensor.Tensor, e backend.Epilogue) {
+	if stamp := w.Stamp(); stamp != nil {
+		if kept, ok := q.copies[stamp]; ok {
+			now := slices.Clone(memoryOf(w))
+			copy(memoryOf(w), kept)
+			defer copy(memoryOf(w), now)
+		} else {
+			q.copies[stamp] = slices.Clone(memoryOf(w))
+		}
+	}
+	q.Queue.MatMul(y, x, w, e)
+}
+
+func TestSuiteFindsStaleWeights(t *testing.T) {
+	d := wrong{reference.New(), func(inner backend.Queue) backend.Queue { return stale{inner, map[*tensor.Stamp][]byte{}} }}
+	if stampedWeights(mustBench(t, d), tensor.Float64) == nil {
+		t.Error("nobody notices")
+	}
+	if err := stampedWeights(mustBench(t, reference.New()), tensor.Float64); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,7 +1,9 @@
 package backendtest
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -34,6 +36,25 @@ var operations = []struct {
 	{"Zero", 1, nil}, {"Copy", 1, nil}, {"Add", 1, nil}, {"GatherRows", 1, nil}, {"ScatterRows", 1, []int{0}}, {"AddRows", 1, []int{0}},
 	{"SumSquares", 1, []int{0}}, {"AdamW", 4, []int{2, 3}},
 	{"SampleBlocks", 2, nil}, {"SamplePick", 2, []int{1}}, {"SampleTruncated", 2, []int{1}},
+}
+
+// conformance runs the cases whose name begins with only, and returns the first thing that is wrong.
+func conformance(d backend.Device, storage tensor.DType, only string) error {
+	for _, g := range groups {
+		b, err := newBench(d, benchBytes)
+		if err != nil {
+			return err
+		}
+		for _, c := range g.cases() {
+			if !strings.HasPrefix(c.name, only) {
+				continue
+			}
+			if _, err := b.run(c, storage, nil, false); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // redirected is a queue whose operations go through an intercept.

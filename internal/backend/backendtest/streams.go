@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"alfred/internal/backend"
@@ -39,6 +40,30 @@ func testStreams(t *testing.T, d backend.Device) {
 		clear(source)
 		if got, err := read(s, x); err != nil || got[2] != 3 {
 			t.Errorf("got %v, %v", got, err)
+		}
+	})
+	t.Run("host types", func(t *testing.T) {
+		s := mustBench(t, d).dev
+		values := []float64{1, -2.5, 0.0078125, 3e8} // 3e8 is no bfloat16, and no other is rounded
+		for _, dtype := range append(storages(d), tensor.Float64) {
+			want := make([]float64, len(values))
+			narrow, raw := make([]float32, len(values)), make([]byte, len(values)*dtype.Size())
+			for i, v := range values {
+				want[i], narrow[i] = round(dtype, v), float32(v)
+			}
+			backend.Float64s(values).Encode(raw, dtype)
+			for name, src := range map[string]backend.Host{"float64": backend.Float64s(values), "float32": backend.Float32s(narrow), "raw": backend.Raw(dtype, raw)} {
+				x := s.Alloc(dtype, len(values))
+				s.Upload(x, src)
+				got, gotRaw, gotNarrow := make([]float64, len(values)), make([]byte, len(raw)), make([]float32, len(values))
+				first, second := s.Download(backend.Float64s(got), x), s.Download(backend.Raw(dtype, gotRaw), x)
+				if err := errors.Join(first.Wait(), second.Wait(), s.Download(backend.Float32s(gotNarrow), x).Wait()); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(got, want) || !slices.Equal(gotRaw, raw) || float64(gotNarrow[3]) != want[3] {
+					t.Errorf("%s to %v: got %v, % x, %v, want %v, % x", name, dtype, got, gotRaw, gotNarrow, want, raw)
+				}
+			}
 		}
 	})
 	t.Run("an event is a point in the order", func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"alfred/internal/backend"
@@ -47,6 +46,13 @@ func Run(t *testing.T, open func() backend.Device) {
 				}
 			})
 		}
+	}
+	for _, storage := range storages(d) {
+		t.Run(fmt.Sprint("stamps/", storage), func(t *testing.T) {
+			if err := stampedWeights(mustBench(t, d), storage); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	t.Run("errors", func(t *testing.T) { testErrors(t, d) })
 	t.Run("distribution", func(t *testing.T) { testDistribution(t, d) })
@@ -173,23 +179,4 @@ func mustBench(t *testing.T, d backend.Device) *bench {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// conformance runs the cases whose name begins with only, and returns the first thing that is wrong.
-func conformance(d backend.Device, storage tensor.DType, only string) error {
-	for _, g := range groups {
-		b, err := newBench(d, benchBytes)
-		if err != nil {
-			return err
-		}
-		for _, c := range g.cases() {
-			if !strings.HasPrefix(c.name, only) {
-				continue
-			}
-			if _, err := b.run(c, storage, nil, false); err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-		}
-	}
-	return nil
 }

@@ -32,12 +32,15 @@ INLINE void attend_softmax(const struct attend *a, int64_t row, int64_t limit) {
 		sum[i % NV] += p;
 		store(s + i * W, p);
 	}
-	const float keep = exp1(before - now);
 	a->m[row] = now;
+	if (before == now) {
+		a->l[row] += sum16(sum); // as below with keep = e^0, which is exactly 1
+		return;
+	}
+	const float keep = exp1(before - now);
 	a->l[row] = fma1(a->l[row], keep, sum16(sum));
 	float *acc = a->acc + row * a->ld;
-	if (before != now)
-		for (int64_t c = 0; c < a->ld; c += W) store(acc + c, load(acc + c) * keep);
+	for (int64_t c = 0; c < a->ld; c += W) store(acc + c, load(acc + c) * keep);
 }
 
 static void attend_(const struct attend *a) {

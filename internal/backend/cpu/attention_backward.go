@@ -28,8 +28,8 @@ func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, k, v tensor.Ten
 			rows: int64(hi - lo), columns: int64(c.dim), dtype: kind(do),
 		})
 	})
-	c.overTiles(func(w *worker, t tokenTile) { c.queries(w, t, dq) })
-	c.overBlocks(func(w *worker, s span, g, first int) { c.keys(w, s, g, first, dk, dv) })
+	c.overTiles(false, func(w *worker, t tokenTile) { c.queries(w, t, dq) })
+	c.overBlocks(func(w *worker, t tokenTile) { c.keys(w, t, dk, dv) })
 }
 
 // attentionGrad is one backward call.
@@ -40,19 +40,18 @@ type attentionGrad struct {
 	delta []float32 // do·o of each row
 }
 
-// overBlocks calls compute for all blocks of keys of all groups on all workers.
-func (c *attentionGrad) overBlocks(compute func(w *worker, s span, g, first int)) {
+// overBlocks calls compute for all blocks of keys of all groups on all workers: tiles whose first token is the block's.
+func (c *attentionGrad) overBlocks(compute func(w *worker, t tokenTile)) {
 	c.tiles = c.tiles[:0]
 	for _, s := range c.spans {
 		for first := 0; first < s.keys; first += keyBlock {
-			c.tiles = append(c.tiles, tokenTile{s: s, first: first})
+			for g := range c.groups {
+				c.tiles = append(c.tiles, tokenTile{s: s, g: g, groups: 1, first: first})
+			}
 		}
 	}
 	tiles := c.tiles
-	c.pool.run(len(tiles)*c.groups, func(w *worker, i int) {
-		t := tiles[i/c.groups]
-		compute(w, t.s, i%c.groups, t.first)
-	})
+	c.pool.run(len(tiles), func(w *worker, i int) { compute(w, tiles[i]) })
 }
 
 // gradBuffers is what a tile needs to recompute probabilities p and to get ds, the gradient of q·k.
@@ -97,18 +96,16 @@ func (c *attentionGrad) probabilities(b gradBuffers, t tokenTile, first, n int) 
 func (c *attentionGrad) queries(w *worker, t tokenTile, dq tensor.Tensor) {
 	rows := t.count * c.share
 	b := c.buffers(&w.scratch)
-	block, right := w.scratch.floats(keyBlock*c.dim), w.scratch.floats(keyBlock*c.padded)
-	acc := w.scratch.floats(rows * c.padded)
+	right, acc := w.scratch.floats(keyBlock*c.padded), w.scratch.floats(rows*c.padded)
 	clear(acc)
 	c.load(b, t)
 	seen := t.position() + t.count
 	for first := 0; first < seen; first += keyBlock {
 		n := min(keyBlock, seen-first)
-		c.block(block, c.v, t.s, t.g, first, n)
-		c.packKeys(b.values, block, n)
-		c.block(block, c.k, t.s, t.g, first, n)
-		c.packKeys(b.keys, block, n)
-		c.packRows(right, block, n)
+		k, v := c.block(nil, c.k, t, first, n), c.block(nil, c.v, t, first, n)
+		c.packKeys(b.keys, k, 0)
+		c.packKeys(b.values, v, 0)
+		c.packRows(right, k, 0)
 		c.probabilities(b, t, first, n)
 		c.accumulate(acc, b.ds, right, layoutRows, rows, n)
 	}
@@ -120,28 +117,27 @@ func (c *attentionGrad) queries(w *worker, t tokenTile, dq tensor.Tensor) {
 }
 
 // keys: dv += pᵀ·do and dk += dsᵀ·q over the tokens in order, from the block's first key on: earlier ones do not see it.
-func (c *attentionGrad) keys(w *worker, s span, g, first int, dk, dv tensor.Tensor) {
+func (c *attentionGrad) keys(w *worker, t tokenTile, dk, dv tensor.Tensor) {
+	s, first := t.s, t.first
 	n := min(keyBlock, s.keys-first)
 	b := c.buffers(&w.scratch)
-	block, right := w.scratch.floats(keyBlock*c.dim), w.scratch.floats(c.rowTokens*c.share*c.padded)
+	right := w.scratch.floats(c.rowTokens * c.share * c.padded)
 	accK, accV := w.scratch.floats(n*c.padded), w.scratch.floats(n*c.padded)
 	clear(accK)
 	clear(accV)
-	c.block(block, c.k, s, g, first, n)
-	c.packKeys(b.keys, block, n)
-	c.block(block, c.v, s, g, first, n)
-	c.packKeys(b.values, block, n)
+	c.packKeys(b.keys, c.block(nil, c.k, t, first, n), 0)
+	c.packKeys(b.values, c.block(nil, c.v, t, first, n), 0)
 	for token := first; token < s.count; token += c.rowTokens {
-		t := tokenTile{s: s, g: g, first: token, count: min(c.rowTokens, s.count-token)}
+		t.first, t.count = token, min(c.rowTokens, s.count-token)
 		rows := t.count * c.share
 		c.load(b, t)
 		c.probabilities(b, t, first, n)
-		c.packRows(right, b.do, rows)
+		c.packRows(right, c.rows(b.do, rows), 0)
 		c.accumulate(accV, b.p, right, layoutColumns, n, rows)
-		c.packRows(right, b.q, rows)
+		c.packRows(right, c.rows(b.q, rows), 0)
 		c.accumulate(accK, b.ds, right, layoutColumns, n, rows)
 	}
-	head := func(x tensor.Tensor) ptr { return unsafe.Add(row(x, s.first+first), g*c.dim*x.DType().Size()) }
+	head := func(x tensor.Tensor) ptr { return unsafe.Add(row(x, s.first+first), t.g*c.dim*x.DType().Size()) }
 	c.addTo(head(dk), kind(dk), accK, n, c.groups*c.dim)
 	c.addTo(head(dv), kind(dv), accV, n, c.groups*c.dim)
 }

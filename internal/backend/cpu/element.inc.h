@@ -7,7 +7,8 @@ static void exp_all(const struct map *m) {
 // upper_tail is 1 - Φ(a) for a >= 0, and gives e^(-a²/2) besides. (1 - Φ(a))·e^(a²/2) is smooth and falls slowly; it is taken as
 // p(a)/q(a), the minimax rational function of degrees 4 and 5 on [0, 13.3] (Remez, relative error 5.0e-9). All coefficients are
 // positive, so nothing cancels, and the tail keeps its relative accuracy, which (1+erf)/2 loses. a² is taken exactly, in two
-// parts.
+// parts. Compared with float64 on all float32 numbers, Φ is off by at most 7.1 ulp where it is not subnormal, gelu by 7 ulp for
+// x >= -12.5 (where it is -5e-35), and the derivative of gelu by 1.6e-7.
 INLINE vf upper_tail(vf a, vf *e) {
 	a = min_(a, all(30.0f)); // e^(-450) is 0 already; keeps Inf out
 	vf h = (vf)((vi)a & (int32_t)0xfffff000);

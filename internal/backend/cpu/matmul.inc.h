@@ -7,11 +7,7 @@
 
 INLINE void transpose(vf x[W]) {
 	// log2(W) perfect shuffles of the W rows.
-	vi low, high;
-	for (int i = 0; i < W; i++) {
-		low[i] = i / 2 + (i & 1) * W;
-		high[i] = low[i] + W / 2;
-	}
+	const vi low = (LANE >> 1) + (LANE & 1) * W, high = low + W / 2;
 	for (int s = 1; s < W; s *= 2) {
 		vf y[W];
 		for (int i = 0; i < W / 2; i++) {

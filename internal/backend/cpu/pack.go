@@ -135,7 +135,7 @@ func (c *packedWeights) drop(key packedKey) {
 
 // acquire gives the panels of the present version of w and keeps them in place until release is called.
 func (c *packedWeights) acquire(w tensor.Tensor, u use) (p panels, release func()) {
-	e, version := c.entry(w, u), w.Stamp().Version
+	e, version := c.entry(w, u), w.Version()
 	for {
 		e.RLock()
 		if e.buf != nil && e.version == version {

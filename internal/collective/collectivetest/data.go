@@ -12,7 +12,7 @@ import (
 var dtypes = []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Float64, tensor.Int32}
 
 // lengths do not divide by numbers of ranks, or are shorter.
-var lengths = []int{0, 1, 2, 3, 7, 64, 129, 1001}
+var lengths = []int{0, 1, 2, 3, 7, 64, 301}
 
 // parts is what each rank brings: the same whoever asks, and different for each length and purpose.
 func parts(dtype tensor.DType, n, ranks int, purpose uint64) [][]byte {
@@ -40,6 +40,8 @@ func appendNumber(b []byte, dtype tensor.DType, rng *rand.Rand, i, rank int) []b
 		x = math.Inf(1)
 	case i == 42: // no number where there are two ranks
 		x = math.Inf(1 - rank%2*2)
+	case i == 44 && rank < 3: // 0 in the order of the ranks, 1 in the opposite one
+		x = [...]float64{1, 1 << 60, -1 << 60}[rank]
 	case i == 43 && dtype != tensor.Float64: // overflows where there are two ranks
 		x = math.MaxFloat32
 	}

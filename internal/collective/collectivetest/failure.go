@@ -17,11 +17,14 @@ const freed = time.Second
 
 var errCause = errors.New("lost its device")
 
-// waits are calls that end when all ranks of g have made them, or when the world ends. They return the first error.
-var waits = []struct {
+// wait is a call that returns when it is done or when the world ends, with the first error.
+type wait struct {
 	name string
 	call func(p *peer, g collective.Group) error
-}{
+}
+
+// waits are calls that all ranks of g must make.
+var waits = []wait{
 	{"all-reduce", onStream(func(p *peer, g collective.Group) { g.AllReduce(p.s, p.s.Zeros(tensor.Float32, 3)) })},
 	{"reduce-scatter", onStream(func(p *peer, g collective.Group) {
 		g.ReduceScatter(p.s, p.s.Zeros(tensor.Float32, 3), p.s.Zeros(tensor.Float32, 3*g.Size()))
@@ -189,17 +192,12 @@ func afterAbort(o opener, ranks int) error {
 			aborted.Done()
 		}
 		aborted.Wait()
-		calls := append(slices.Clone(waits), waits[0])
-		calls[len(calls)-1].name, calls[len(calls)-1].call = "send", onStream(func(p *peer, g collective.Group) {
-			g.Send(p.s, p.s.Zeros(tensor.Float32, 3), (g.Rank()+1)%g.Size())
-		})
-		calls = append(calls, calls[0])
-		calls[len(calls)-1].name, calls[len(calls)-1].call = "recv of what was sent before", onStream(func(p *peer, g collective.Group) {
-			p.group.Recv(p.s, p.s.Zeros(tensor.Float32, 3), before)
-		})
+		calls := append(slices.Clone(waits),
+			wait{"send", onStream(func(p *peer, g collective.Group) { g.Send(p.s, p.s.Zeros(tensor.Float32, 3), (g.Rank()+1)%g.Size()) })},
+			wait{"recv of what was sent before", onStream(func(p *peer, _ collective.Group) { p.group.Recv(p.s, p.s.Zeros(tensor.Float32, 3), before) })})
 		for _, members := range [][]int{nil, {min(p.rank, next), max(p.rank, next)}} {
 			for _, c := range calls {
-				fresh, err := newPeer(world, device(p.rank), p.rank, ranks) // a stream does no more after an error
+				fresh, err := o.newPeer(world, device(p.rank), p.rank, ranks) // a stream does no more after an error
 				if err != nil {
 					return err
 				}
@@ -228,8 +226,8 @@ func abortFromOutside(o opener, ranks int) error {
 			world.Abort(errCause)
 		}()
 		err := o.runIn(world, device, ranks, func(p *peer) error {
-			if p.rank == 0 { // does not come, and fails of nothing itself
-				_, err := p.world.Group(p.rank, []int{0, 1}).Exchange(nil)
+			if p.rank == 0 { // waits elsewhere, for a rank that will not come
+				_, err := p.world.Group(p.rank, []int{1, 0}).Exchange(nil)
 				return err
 			}
 			ready.Done()

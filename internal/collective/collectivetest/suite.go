@@ -34,7 +34,7 @@ func Run(t *testing.T, open Open) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			for _, ranks := range c.ranks {
-				if err := c.hold(opener{open, 60 * time.Second}, ranks); err != nil {
+				if err := c.hold(opener{open, c.memory, 60 * time.Second}, ranks); err != nil {
 					t.Errorf("%d ranks: %v", ranks, err)
 				}
 			}
@@ -44,9 +44,10 @@ func Run(t *testing.T, open Open) {
 
 // check is a part of the contract, held by worlds of some sizes.
 type check struct {
-	name  string
-	ranks []int
-	hold  func(o opener, ranks int) error
+	name   string
+	ranks  []int
+	memory int // bytes of each rank's arena; devices may touch all of them
+	hold   func(o opener, ranks int) error
 }
 
 var (
@@ -54,28 +55,34 @@ var (
 	several = []int{2, 3, 5}
 )
 
+const (
+	much   = 4 << 20
+	little = 64 << 10
+)
+
 var checks = []check{
-	{"all-reduce", any5, allReduce},
-	{"reduce-scatter", any5, reduceScatter},
-	{"all-gather", any5, allGather},
-	{"broadcast", any5, broadcast},
-	{"ranks", any5, whoIsWho},
-	{"messages", several, messages},
-	{"exchange", any5, exchange},
-	{"exchange beside streams", several, exchangeBesideStreams},
-	{"programs", any5, programs},
-	{"groups of a mesh", []int{6, 8}, meshGroups},
-	{"disagreement", []int{2, 3, 4}, disagreement},
-	{"bad operands", several, badOperands},
-	{"failing rank", several, failingRank},
-	{"own causes", []int{3, 4}, ownCauses},
-	{"after abort", several, afterAbort},
-	{"abort from outside", several, abortFromOutside},
+	{"all-reduce", any5, much, allReduce},
+	{"reduce-scatter", any5, much, reduceScatter},
+	{"all-gather", any5, much, allGather},
+	{"broadcast", any5, much, broadcast},
+	{"ranks", any5, little, whoIsWho},
+	{"messages", several, much, messages},
+	{"exchange", any5, little, exchange},
+	{"exchange beside streams", several, much, exchangeBesideStreams},
+	{"programs", any5, little, programs},
+	{"groups of a mesh", []int{6, 8}, much, meshGroups},
+	{"disagreement", []int{2, 3, 4}, little, disagreement},
+	{"bad operands", several, little, badOperands},
+	{"failing rank", several, little, failingRank},
+	{"own causes", []int{3, 4}, little, ownCauses},
+	{"after abort", several, little, afterAbort},
+	{"abort from outside", several, little, abortFromOutside},
 }
 
-// opener makes worlds whose ranks are not waited for longer than patience.
+// opener makes worlds whose ranks have so much memory and are not waited for longer than patience.
 type opener struct {
 	open     Open
+	memory   int
 	patience time.Duration
 }
 
@@ -92,7 +99,7 @@ func (o opener) runIn(world World, device func(int) backend.Device, ranks int, b
 	done := make(chan error, 1)
 	go func() {
 		done <- world.Run(func(rank int) error {
-			p, err := newPeer(world, device(rank), rank, ranks)
+			p, err := o.newPeer(world, device(rank), rank, ranks)
 			if err != nil {
 				return err
 			}
@@ -119,9 +126,9 @@ type peer struct {
 	late        []func() error // see later
 }
 
-func newPeer(world World, d backend.Device, rank, ranks int) (*peer, error) {
+func (o opener) newPeer(world World, d backend.Device, rank, ranks int) (*peer, error) {
 	p := &peer{rank: rank, ranks: ranks, world: world, s: d.Stream()}
-	a, err := d.Arena("collectives", 16<<20)
+	a, err := d.Arena("collectives", o.memory)
 	if err != nil {
 		return nil, err
 	}

@@ -32,8 +32,3 @@ func TestConformanceOnCPU(t *testing.T) {
 	d := cpu.New(2)
 	collectivetest.Run(t, on(func() backend.Device { return d }))
 }
-
-func TestConformanceOfDeferredStreamsOnCPU(t *testing.T) {
-	d := cpu.New(2)
-	collectivetest.Run(t, on(func() backend.Device { return backendtest.Deferring(d, backendtest.Options{PoisonArenas: true}) }))
-}

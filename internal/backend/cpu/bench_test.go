@@ -1,0 +1,234 @@
+//go:build unix
+
+package cpu
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"alfred/internal/backend"
+	"alfred/internal/tensor"
+)
+
+// bench is a device with an arena, for one benchmark.
+type bench struct {
+	*testing.B
+	d     *Device
+	s     *backend.Stream
+	arena *backend.Arena
+	rng   *rand.Rand
+}
+
+func newBench(b *testing.B, bytes int) *bench {
+	d, err := NewWith(Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	arena, err := d.Arena("bench", bytes)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := d.Stream()
+	s.Use(arena)
+	return &bench{B: b, d: d, s: s, arena: arena, rng: rand.New(rand.NewPCG(1, 2))}
+}
+
+func (b *bench) random(dtype tensor.DType, deviation float64, dims ...int) tensor.Tensor {
+	t := b.s.Alloc(dtype, dims...)
+	xs := make([]float32, t.Len())
+	for i := range xs {
+		xs[i] = float32(deviation * b.rng.NormFloat64())
+	}
+	b.s.Upload(t, backend.Float32s(xs))
+	return t
+}
+
+func (b *bench) weight(dtype tensor.DType, dims ...int) tensor.Tensor {
+	return b.random(dtype, 0.02, dims...).WithStamp(&tensor.Stamp{Version: 1})
+}
+
+// time runs op and reports two rates in units of 1e9 per second: of the fastest run, and for each second of processor time,
+// which tells something on a busy machine too.
+func (b *bench) time(work float64, unit string, op func()) {
+	op()
+	best, runs, used := time.Duration(1<<62), 0.0, processorTime()
+	for b.Loop() {
+		begin := time.Now()
+		op()
+		best = min(best, time.Since(begin))
+		runs++
+	}
+	used = processorTime() - used
+	if err := b.s.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(work/float64(best.Nanoseconds()), "best-"+unit)
+	b.ReportMetric(runs*work/float64(used.Nanoseconds()), unit+"/core")
+	b.ReportMetric(float64(best.Nanoseconds())/1e6, "best-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// processorTime is what this process has used so far, on all cores.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkPeak multiplies a tile that stays in the first-level cache: the practical peak of one worker.
+func BenchmarkPeak(b *testing.B) {
+	c := newBench(b, 1<<20)
+	k, rows := 64, 4*c.d.kernels.rowTile()
+	columns := c.d.kernels.panel()
+	a, w, y := c.random(tensor.Float32, 1, rows, k), c.random(tensor.Float32, 1, k, columns), c.random(tensor.Float32, 1, rows, columns)
+	args := multiplyArgs{a: at(a), b: at(w), y: at(y), k: int64(k), rows: int64(rows), columns: int64(columns), ld: int64(columns),
+		panelStride: int64(k * columns), layout: layoutTiles, bType: float32Type, yType: float32Type}
+	c.time(2*100*float64(rows*k*columns), "GFLOP/s", func() {
+		for range 100 {
+			c.d.kernels.multiply(args)
+		}
+	})
+}
+
+func BenchmarkMatMul(b *testing.B) {
+	for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
+		for _, s := range []struct{ n, o, i int }{{1, 2048, 2048}, {4, 2048, 2048}, {16, 2048, 2048}, {64, 512, 512}, {512, 512, 2048}, {512, 2048, 512}, {1024, 1024, 1024}, {1024, 4096, 1024}} {
+			work := 2 * float64(s.n*s.o*s.i)
+			b.Run(fmt.Sprintf("%v/%dx%dx%d", dtype, s.n, s.o, s.i), func(b *testing.B) {
+				c := newBench(b, 256<<20)
+				y, x, w := c.s.Alloc(dtype, s.n, s.o), c.random(dtype, 1, s.n, s.i), c.weight(dtype, s.o, s.i)
+				c.time(work, "GFLOP/s", func() { c.s.MatMul(y, x, w, backend.Epilogue{}) })
+			})
+		}
+	}
+	const n, o, i = 512, 2048, 512
+	b.Run("input gradient", func(b *testing.B) {
+		c := newBench(b, 64<<20)
+		dx, dy, w := c.random(tensor.Float32, 1, n, i), c.random(tensor.Float32, 1, n, o), c.weight(tensor.Float32, o, i)
+		c.time(2*n*o*i, "GFLOP/s", func() { c.s.MatMulInput(dx, dy, w) })
+	})
+	b.Run("weight gradient", func(b *testing.B) {
+		c := newBench(b, 64<<20)
+		dw, dy, x := c.random(tensor.Float32, 1, o, i), c.random(tensor.Float32, 1, n, o), c.random(tensor.Float32, 1, n, i)
+		c.time(2*n*o*i, "GFLOP/s", func() { c.s.MatMulWeight(dw, dy, x) })
+	})
+	b.Run("packing", func(b *testing.B) {
+		c := newBench(b, 64<<20)
+		stamp := &tensor.Stamp{}
+		w := c.random(tensor.Float32, 1, 2048, 2048).WithStamp(stamp)
+		x, y := c.random(tensor.Float32, 1, 1, 2048), c.s.Alloc(tensor.Float32, 1, 2048)
+		c.time(4*2048*2048, "GB/s", func() {
+			stamp.Version++
+			c.s.MatMul(y, x, w, backend.Epilogue{})
+		})
+	})
+}
+
+func BenchmarkAttention(b *testing.B) {
+	const t, h, g, k = 1024, 8, 8, 64
+	c := newBench(b, 64<<20)
+	heads := func(h int) tensor.Tensor { return c.random(tensor.Float32, 1, t, h, k) }
+	q, key, v, o, do, dq, dk, dv := heads(h), heads(g), heads(g), heads(h), heads(h), heads(h), heads(g), heads(g)
+	lse := c.s.Alloc(tensor.Float32, t, h)
+	offsets := c.s.Alloc(tensor.Int32, 2)
+	c.s.Upload(offsets, backend.Int32s([]int32{0, t}))
+	seqs, opt := backend.Sequences{Offsets: offsets, Lengths: []int{t}}, backend.Attention{Scale: 0.125}
+	pairs := float64(h * k * t * (t + 1) / 2)
+	b.Run("forward", func(b *testing.B) {
+		c.B = b
+		c.time(4*pairs, "GFLOP/s", func() { c.s.Attention(o, lse, q, key, v, seqs, opt) })
+	})
+	b.Run("backward", func(b *testing.B) {
+		c.B = b
+		c.time(10*pairs, "GFLOP/s", func() { c.s.AttentionBackward(dq, dk, dv, do, o, lse, q, key, v, seqs, opt) })
+	})
+	b.Run("decode", func(b *testing.B) {
+		// 16 sequences of 1,024 keys, one query each, pages of 16.
+		c := newBench(b, 256<<20)
+		const seqs, page = 16, 16
+		q, o := c.random(tensor.Float32, 1, seqs, h, k), c.s.Alloc(tensor.Float32, seqs, h, k)
+		keys, values := c.random(tensor.Float32, 1, seqs*t, g, k), c.random(tensor.Float32, 1, seqs*t, g, k)
+		table, queries, lengths := c.s.Alloc(tensor.Int32, seqs, t/page), c.s.Alloc(tensor.Int32, seqs+1), c.s.Alloc(tensor.Int32, seqs)
+		pages, offsets, ones, counts := make([]int32, seqs*t/page), make([]int32, seqs+1), make([]int, seqs), make([]int, seqs)
+		for i, p := range c.rng.Perm(len(pages)) {
+			pages[i] = int32(p)
+		}
+		for i := range seqs {
+			offsets[i+1], ones[i], counts[i] = int32(i+1), 1, t
+		}
+		c.s.Upload(table, backend.Int32s(pages))
+		c.s.Upload(queries, backend.Int32s(offsets))
+		c.s.Upload(lengths, backend.Int32s([]int32{t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t}))
+		p := backend.Pages{Table: table, Queries: queries, KeyLengths: lengths, PageSize: page, QueryCounts: ones, KeyCounts: counts}
+		c.time(float64(keys.Bytes()+values.Bytes()), "GB/s", func() { c.s.AttentionPaged(o, q, keys, values, p, opt) })
+	})
+}
+
+func BenchmarkLogProb(b *testing.B) {
+	const n, d, v = 1024, 512, 65024
+	c := newBench(b, 512<<20)
+	h, w := c.random(tensor.Float32, 1, n, d), c.weight(tensor.Float32, v, d)
+	targets := c.s.Zeros(tensor.Int32, n)
+	dh, dw := c.s.Zeros(tensor.Float32, n, d), c.s.Zeros(tensor.Float32, v, d)
+	stats, logp, lse, entropy := c.s.Alloc(tensor.Float32, n, 4), c.s.Alloc(tensor.Float32, n), c.s.Alloc(tensor.Float32, n), c.s.Alloc(tensor.Float32, n)
+	dlogp := c.random(tensor.Float32, 1, n)
+	head := backend.Head{Scale: 1}
+	product := 2. * n * d * v
+	report := func(b *testing.B) {
+		q := c.s.Queue().(*queue)
+		b.ReportMetric(float64(c.d.ScratchBytes()+q.scratch.size()+q.left.size())/(1<<20), "scratch-MiB")
+		b.ReportMetric(float64(c.d.PackedBytes())/(1<<20), "packed-MiB")
+	}
+	b.Run("stats", func(b *testing.B) {
+		c.B = b
+		c.time(product, "GFLOP/s", func() { c.s.LogProbStats(stats, h, w, targets, head) })
+		report(b)
+	})
+	c.s.LogProbStats(stats, h, w, targets, head)
+	c.s.LogProbMerge(logp, lse, entropy, stats.Reshape(1, n, 4))
+	b.Run("backward", func(b *testing.B) {
+		c.B = b
+		c.time(3*product, "GFLOP/s", func() {
+			c.s.LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, tensor.Tensor{}, head)
+		})
+		report(b)
+	})
+}
+
+func BenchmarkElementwise(b *testing.B) {
+	const n = 1 << 16
+	c := newBench(b, 64<<20)
+	one := func() tensor.Tensor { return c.random(tensor.Float32, 1, n) }
+	x, y, m, v, g := one(), one(), one(), c.s.Zeros(tensor.Float32, n), one()
+	for name, op := range map[string]func(){
+		"gelu":          func() { c.s.Gelu(y, x) },
+		"gelu backward": func() { c.s.GeluBackward(y, g, x) },
+		"adamw": func() {
+			c.s.AdamW(y, y, m, v, g, backend.AdamWStep{LearningRate: 1e-9, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Step: 1, GradScale: 1})
+		},
+		"exp of one worker": func() {
+			c.d.kernels.exp(mapArgs{y: at(y), a: unsafe.Pointer(at(x)), n: n, dtype: float32Type})
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			c.B = b
+			c.time(n, "Gelem/s", op)
+		})
+	}
+	rows, dx, out := c.random(tensor.Float32, 1, 1024, 1024), c.random(tensor.Float32, 1, 1024, 1024), c.random(tensor.Float32, 1, 1024, 1024)
+	mean, rstd, gamma, sum := c.random(tensor.Float32, 1, 1024), c.random(tensor.Float32, 1, 1024), c.random(tensor.Float32, 1, 1024), c.random(tensor.Float32, 1, 1024)
+	b.Run("layer norm", func(b *testing.B) {
+		c.B = b
+		c.time(1<<20, "Gelem/s", func() { c.s.LayerNorm(out, mean, rstd, rows, gamma, gamma, 1e-5) })
+	})
+	b.Run("layer norm backward", func(b *testing.B) {
+		c.B = b
+		c.time(1<<20, "Gelem/s", func() { c.s.LayerNormBackward(dx, sum, sum, out, rows, gamma, mean, rstd) })
+	})
+}
