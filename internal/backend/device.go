@@ -12,6 +12,9 @@ type Device interface {
 	Arena(name string, bytes int) (*Arena, error)
 	// Stream makes an in-order queue. It belongs to one goroutine.
 	Stream() *Stream
+	// Overhead is the memory in bytes that the device keeps outside arenas for weight matrices of the given size: packed copies.
+	// Trained matrices are multiplied from both sides.
+	Overhead(matrices int, trained bool) int
 	// BatchInvariant reports whether a row's bits are independent of the other rows of an operation.
 	BatchInvariant() bool
 }

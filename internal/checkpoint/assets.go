@@ -18,7 +18,10 @@ const (
 )
 
 // tokenizerNames are the files that transformers looks for besides tokenizer.json.
-var tokenizerNames = []string{"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"}
+var tokenizerNames = []string{
+	"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+	"chat_template.jinja", "chat_template.json",
+}
 
 // Asset is a file that is copied into a model directory byte for byte: its name there, and where it comes from.
 type Asset struct{ Name, Path string }

@@ -118,7 +118,8 @@ func (m *Model) exportConfig(specs []safetensors.Spec) (cfg falcon.Config, warni
 		cfg = Padded(cfg, tok)
 	}
 	if cfg.PadTokenID == nil {
-		warnings = append(warnings, "no token is known that never occurs in data, so pad_token_id is not set: transformers will score one sequence at a time only")
+		warnings = append(warnings, "no token is known that never occurs in data, so pad_token_id is not set: "+
+			"transformers will score one sequence at a time only")
 	}
 	return cfg, warnings
 }

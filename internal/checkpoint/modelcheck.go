@@ -95,7 +95,11 @@ func (m *Model) checkTensors() error {
 	}
 	if n := len(unexpected); n > 0 {
 		const most = 5
-		m.warnf("%d tensors do not belong to %v and are not used: %s", n, m.Config.Head, strings.Join(unexpected[:min(n, most)], ", ")+strings.Repeat(", ...", min(1, n/(most+1))))
+		list := strings.Join(unexpected[:min(n, most)], ", ")
+		if n > most {
+			list += ", ..."
+		}
+		m.warnf("%d tensors do not belong to %v and are not used: %s", n, m.Config.Head, list)
 	}
 	return joinFew(errs)
 }
@@ -154,7 +158,8 @@ func (m *Model) checkTokens() {
 func (m *Model) EODWarnings(eod int) (warnings []string) {
 	disagree := func(file string, id int) {
 		if id != eod {
-			warnings = append(warnings, fmt.Sprintf("%s: eos_token_id is %d, but %s is %d in the tokenizer, which is used", file, id, tokenizer.EndOfDocument, eod))
+			warnings = append(warnings, fmt.Sprintf("%s: eos_token_id is %d, but %s is %d in the tokenizer, which is used",
+				file, id, tokenizer.EndOfDocument, eod))
 		}
 	}
 	if id := m.Config.EOSTokenID; id != nil {

@@ -14,6 +14,8 @@ type stage interface {
 	trained() []*model
 	// load fills the weights; those of trained models come from the checkpoint when the run is resumed.
 	load(resumed bool) error
+	// begin runs once before the first step of this process.
+	begin(ctx context.Context) error
 	// rehearse runs every phase at its largest size.
 	rehearse(ctx context.Context) error
 	// step is one step or iteration. It advances st, except for st.Step.
@@ -39,6 +41,9 @@ func newStage(r *rank) (stage, error) {
 // loop takes steps until the run is done or asked to stop. save writes a checkpoint.
 func (r *rank) loop(ctx context.Context, t stage, st *State, steps int, stop <-chan struct{}, save func() error) error {
 	tc := &r.cfg.Trainer
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
 	if st.Step == 0 && tc.EvalEvery > 0 {
 		before := &telemetry.Metrics{}
 		if err := t.evaluate(ctx, st, before); err != nil {

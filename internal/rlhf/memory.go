@@ -5,20 +5,40 @@ import (
 	"errors"
 	"fmt"
 
+	"alfred/internal/backend"
 	"alfred/internal/backend/dry"
 	"alfred/internal/collective/inproc"
 	"alfred/internal/mesh"
 	"alfred/internal/nn"
+	"alfred/internal/param"
 	"alfred/internal/pipeline"
 	"alfred/internal/rollout"
-	"alfred/internal/tensor"
 )
 
 // memory is what one rank needs, in bytes.
 type memory struct {
 	weights int // weights, optimizer state, gradients, position tables
 	work    int // activations, scratch and cache of the largest phase
+	copies  int // packed copies that the device makes of weight matrices
 	phases  []phaseSize
+}
+
+// total is all of it.
+func (m memory) total() int { return m.weights + m.work + m.copies }
+
+// matrices are the weights of one model that a device may keep packed copies of.
+type matrices struct {
+	store   *param.Store
+	trained bool
+}
+
+func (m matrices) bytes() (n int) {
+	for _, p := range m.store.Params() {
+		if len(p.Local) == 2 {
+			n += p.Len() * m.store.DType().Size()
+		}
+	}
+	return n
 }
 
 // phaseSize is the working memory of one phase.
@@ -32,8 +52,8 @@ const unlimited = 1 << 50
 
 // measure finds out what each rank needs by running the stage's own code, at the largest batch that can occur, on a device
 // that holds nothing. There are no formulas to keep in step with the code.
-func measure(ctx context.Context, in *inputs, wide tensor.DType, m mesh.Mesh) ([]memory, error) {
-	device := dry.New(dry.Options{Wide: wide})
+func measure(ctx context.Context, in *inputs, real backend.Device, m mesh.Mesh) ([]memory, error) {
+	device := dry.New(dry.Options{Wide: real.Wide()})
 	sizes := make([]memory, m.Ranks())
 	world := inproc.NewWorld(m.Ranks())
 	err := world.Run(func(id int) error {
@@ -49,6 +69,9 @@ func measure(ctx context.Context, in *inputs, wide tensor.DType, m mesh.Mesh) ([
 			return err
 		}
 		sizes[id] = memory{weights: r.weights.Peak(), work: r.largestPhase(), phases: r.phases}
+		for _, m := range r.matrices {
+			sizes[id].copies += real.Overhead(m.bytes(), m.trained)
+		}
 		return nil
 	})
 	if err != nil {
@@ -131,35 +154,32 @@ func (m *model) decodeLargest(ctx context.Context, limits rollout.Limits, draw n
 	return err
 }
 
-// announce says what the run will hold, and refuses what the machine does not have.
+// announce says what the run will hold, and refuses what the machine does not have. The host's part is what the process holds
+// when everything is open and nothing is allocated yet: data, tokenizer, program.
 func (r *run) announce(sizes []memory) error {
-	total := 0
-	for id, m := range sizes {
-		total += m.weights + m.work
-		if id > 0 {
-			continue
-		}
-		args := []any{"weights, gradients and optimizer", mebibytes(m.weights), "largest phase", mebibytes(m.work)}
-		for _, p := range m.phases {
-			args = append(args, p.name, mebibytes(p.bytes))
-		}
-		r.log.Info("memory of each rank", args...)
+	r.planned = residentMemory()
+	log := func(what string, bytes int) { r.log.Info("memory", "of each rank", what, "size", mebibytes(bytes)) }
+	log("weights, gradients and optimizer", sizes[0].weights)
+	log("packed copies of weights", sizes[0].copies)
+	for _, p := range sizes[0].phases {
+		log(p.name, p.bytes)
 	}
-	have := physicalMemory()
-	if have > 0 && total > have {
-		return fmt.Errorf("%w: %d ranks need %s, this machine has %s: lower batching.micro_batch_tokens or batching.rollout_slots, set batching.recompute, or use smaller models",
-			ErrRefused, len(sizes), mebibytes(total), mebibytes(have))
+	devices := 0
+	for _, m := range sizes {
+		devices += m.total()
+	}
+	r.planned += devices
+	r.log.Info("memory", "ranks", len(sizes), "host", mebibytes(r.planned-devices), "in all, with the largest phase of each rank", mebibytes(r.planned))
+	if have := physicalMemory(); have > 0 && r.planned > have {
+		return fmt.Errorf("%w: the run needs %s, this machine has %s: lower batching.micro_batch_tokens or batching.rollout_slots, set batching.recompute, or use smaller models",
+			ErrRefused, mebibytes(r.planned), mebibytes(have))
 	}
 	return nil
 }
 
 // reportMemory says at the end what the process really used.
-func (r *run) reportMemory(sizes []memory) {
-	planned := 0
-	for _, m := range sizes {
-		planned += m.weights + m.work
-	}
-	r.log.Info("memory used", "peak of the process", mebibytes(peakMemory()), "planned for models and phases", mebibytes(planned))
+func (r *run) reportMemory() {
+	r.log.Info("memory", "planned", mebibytes(r.planned), "peak of the process", mebibytes(peakMemory()))
 }
 
-func mebibytes(n int) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+func mebibytes(n int) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }

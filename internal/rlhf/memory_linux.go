@@ -1,6 +1,12 @@
 package rlhf
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
 
 // physicalMemory is the size of the machine's memory in bytes, 0 if it is not known.
 func physicalMemory() int {
@@ -9,6 +15,21 @@ func physicalMemory() int {
 		return 0
 	}
 	return int(info.Totalram) * int(info.Unit)
+}
+
+// residentMemory is what this process holds now, in bytes: anonymous memory, without the pages of mapped files.
+func residentMemory() int {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "RssAnon:" {
+			kib, _ := strconv.Atoi(fields[1])
+			return kib << 10
+		}
+	}
+	return 0
 }
 
 // peakMemory is the largest resident size that this process had, in bytes.

@@ -83,6 +83,9 @@ func (p *ppoStage) load(resumed bool) error {
 	return errors.Join(errs...)
 }
 
+// begin looks at the reward model.
+func (p *ppoStage) begin(ctx context.Context) error { return p.selfCheck(ctx) }
+
 // finish has nothing to do.
 func (p *ppoStage) finish(context.Context, *State) error { return nil }
 

@@ -33,8 +33,9 @@ type rank struct {
 	grads         tensor.Tensor  // flat; the models that are trained take turns with it
 	replicas      pipeline.Replicas
 
-	phases  []phaseSize    // of a rehearsal
-	observe func(m *model) // sees a model before each of its updates; for tests
+	phases   []phaseSize // of a rehearsal
+	matrices []matrices
+	observe  func(m *model) // sees a model before each of its updates; for tests
 
 	rec *telemetry.Recorder // nil except on rank 0
 	log *slog.Logger        // silent except on rank 0
@@ -91,6 +92,7 @@ func (r *rank) newModel(role string, cfg falcon.Config, opt *config.Optimizer) (
 		RotaryCos: r.in.rotaryCos, RotarySin: r.in.rotarySin, Positions: r.in.positions,
 	})
 	m.exec = &pipeline.Executor{Stage: m.stage, Stream: r.stream, Arena: r.work, Scale: 1}
+	r.matrices = append(r.matrices, matrices{m.stage.Params, opt != nil})
 	if opt != nil {
 		m.rate = optim.Schedule{Max: opt.LearningRate, Final: opt.FinalLearningRate, Warmup: opt.WarmupSteps, Decay: opt.Decay, DecaySteps: opt.DecaySteps}
 		m.opt, err = optim.New(r.stream, m.stage.Params, r.groups, optim.Settings{

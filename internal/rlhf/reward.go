@@ -46,6 +46,9 @@ func (t *rewardStage) load(resumed bool) error {
 	return t.model.load(t.in.reward, "score.weight")
 }
 
+// begin has nothing to do.
+func (t *rewardStage) begin(context.Context) error { return nil }
+
 func (t *rewardStage) rehearse(ctx context.Context) error {
 	if t.normaliser != nil {
 		if err := t.normaliser.rehearseDecoding(ctx, t.limits(), t.draw()); err != nil {

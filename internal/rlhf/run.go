@@ -42,6 +42,8 @@ type run struct {
 	in   *inputs
 	from *checkpoint.Checkpoint // nil for a new run
 	st   *State
+
+	planned int // bytes that the process is expected to hold at its peak
 }
 
 // Train runs the stage that the configuration describes, from its newest checkpoint if there is one. A run that was asked to
@@ -85,7 +87,7 @@ func Train(ctx context.Context, cfg *config.Config, env Env) (err error) {
 	if err != nil {
 		return err
 	}
-	sizes, err := measure(ctx, r.in, device.Wide(), r.mesh)
+	sizes, err := measure(ctx, r.in, device, r.mesh)
 	if err != nil {
 		return err
 	}
@@ -97,7 +99,7 @@ func Train(ctx context.Context, cfg *config.Config, env Env) (err error) {
 	}
 	world := inproc.NewWorld(r.mesh.Ranks())
 	err = world.Run(func(id int) error { return r.rank(ctx, device, world, id, sizes[id]) })
-	r.reportMemory(sizes)
+	r.reportMemory()
 	return err
 }
 

@@ -39,6 +39,9 @@ func (t *sft) rehearse(ctx context.Context) error {
 	return t.policy.rehearseTraining(ctx)
 }
 
+// begin has nothing to do.
+func (t *sft) begin(context.Context) error { return nil }
+
 // finish has nothing to do.
 func (t *sft) finish(context.Context, *State) error { return nil }
 

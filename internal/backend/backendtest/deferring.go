@@ -58,6 +58,9 @@ func (d *Deferred) Name() string { return "deferring " + d.inner.Name() }
 // Wide is the inner device's.
 func (d *Deferred) Wide() tensor.DType { return d.inner.Wide() }
 
+// Overhead is the inner device's.
+func (d *Deferred) Overhead(matrices int, trained bool) int { return d.inner.Overhead(matrices, trained) }
+
 // BatchInvariant is the inner device's.
 func (d *Deferred) BatchInvariant() bool { return d.inner.BatchInvariant() }
 

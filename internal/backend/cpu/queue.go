@@ -55,6 +55,7 @@ func (q *queue) computes(name string, operands ...tensor.Tensor) bool {
 		case tensor.Float32, tensor.BFloat16, tensor.Int32, tensor.Invalid:
 		default:
 			q.fail("%v: this device computes in float32 and bfloat16", t)
+			q.end()
 			return false
 		}
 	}

@@ -57,6 +57,9 @@ func (d *Device) Wide() tensor.DType { return d.wide }
 // BatchInvariant is true: rows do not depend on each other where nothing is computed.
 func (d *Device) BatchInvariant() bool { return true }
 
+// Overhead is nothing, like everything here. Ask the device that is meant.
+func (d *Device) Overhead(int, bool) int { return 0 }
+
 // Arena gives an arena without limit, whatever its size is said to be.
 func (d *Device) Arena(name string, _ int) (*backend.Arena, error) {
 	a := backend.NewArena(name, &nothing{name})

@@ -22,6 +22,9 @@ func (device) Wide() tensor.DType { return tensor.Float64 }
 // BatchInvariant is true: every row is computed by itself.
 func (device) BatchInvariant() bool { return true }
 
+// Overhead is nothing: weights are read as they are.
+func (device) Overhead(int, bool) int { return 0 }
+
 // Stream makes a queue that does its work at once.
 func (device) Stream() *backend.Stream { return backend.NewStream(&queue{}, tensor.Float64) }
 

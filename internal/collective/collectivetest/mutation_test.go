@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -145,7 +144,12 @@ var faults = []fault{
 		return scattering{g, func(s *backend.Stream, dst, src tensor.Tensor) { g.ReduceScatter(s, dst, src); s.Zero(src) }}
 	}),
 	grouped("parts in another order", "all-gather", false, func(w *inproc.World, rank int, members []int) collective.Group {
-		return gathering{w.Group(rank, members), backwards(w, rank, members).AllGather}
+		g := w.Group(rank, members)
+		return gathering{g, func(s *backend.Stream, dst, src tensor.Tensor) {
+			aside := s.Alloc(src.DType(), src.Len()) // src has its place in dst for the other order
+			s.Copy(aside, src)
+			backwards(w, rank, members).AllGather(s, dst, aside)
+		}}
 	}),
 	grouped("source is used up", "all-gather", false, func(w *inproc.World, rank int, members []int) collective.Group {
 		g := w.Group(rank, members)
@@ -201,21 +205,20 @@ var faults = []fault{
 			}
 		}}
 	}),
-	{"letters are shared", "exchange", false, func() (func(*inproc.World, int, []int) collective.Group, func(*inproc.World, func(int) error) error) {
-		var letters sync.Map // [round, sender]
-		return func(w *inproc.World, rank int, members []int) collective.Group {
-			g, round := w.Group(rank, members), 0
-			return exchanging{g, func(data []byte) ([][]byte, error) {
-				all, err := g.Exchange(data)
-				round++
-				for from := range all {
-					shared, _ := letters.LoadOrStore([2]int{round, from}, all[from])
-					all[from] = shared.([]byte)
+	grouped("the next exchange uses the memory of the last", "exchange", false, func(w *inproc.World, rank int, members []int) collective.Group {
+		g := w.Group(rank, members)
+		var last [][]byte
+		return exchanging{g, func(data []byte) ([][]byte, error) {
+			for _, letter := range last {
+				for i := range letter {
+					letter[i] ^= 0xff
 				}
-				return all, err
-			}}
-		}, nil
-	}},
+			}
+			var err error
+			last, err = g.Exchange(data)
+			return slices.Clone(last), err
+		}}
+	}),
 	grouped("letters lose a byte", "exchange", false, func(w *inproc.World, rank int, members []int) collective.Group {
 		g := w.Group(rank, members)
 		return exchanging{g, func(data []byte) ([][]byte, error) { return g.Exchange(data[:max(0, len(data)-1)]) }}
