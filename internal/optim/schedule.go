@@ -18,7 +18,7 @@ type Schedule struct {
 func (c Schedule) Rate(s int) float64 {
 	switch {
 	case s < c.Warmup:
-		return c.Max * float64(s+1) / float64(c.Warmup)
+		return c.Max * (float64(s+1) / float64(c.Warmup)) // so that the last step of the warm-up has Max itself
 	case c.Decay == "constant":
 		return c.Max
 	case s >= c.DecaySteps:

@@ -78,13 +78,22 @@ func (in *inputs) models() (open []*checkpoint.Model) {
 
 func (in *inputs) openModels() error {
 	var errs []error
-	open := func(to **checkpoint.Model, path, which string) {
+	// open takes the first of the named models that a run directory has; a Hugging Face directory has one, whatever its name.
+	open := func(to **checkpoint.Model, path string, which ...string) {
 		if path == "" {
 			return
 		}
-		m, err := checkpoint.OpenModel(path, checkpoint.Which(which))
-		if err != nil {
-			errs = append(errs, err)
+		var m *checkpoint.Model
+		var tried []error
+		for _, name := range which {
+			found, err := checkpoint.OpenModel(path, checkpoint.Which(name))
+			if m = found; err == nil {
+				break
+			}
+			tried = append(tried, err)
+		}
+		if m == nil {
+			errs = append(errs, tried[0])
 			return
 		}
 		*to = m
@@ -97,7 +106,7 @@ func (in *inputs) openModels() error {
 	case config.SFT:
 		open(&in.policy, model.Policy, "policy")
 	case config.Reward:
-		open(&in.reward, model.Reward.Path, "policy")
+		open(&in.reward, model.Reward.Path, "policy", "reward")
 		if n := in.cfg.Normalise; n != nil {
 			open(&in.normaliser, n.Policy, "policy")
 		}
@@ -105,11 +114,12 @@ func (in *inputs) openModels() error {
 		open(&in.policy, model.Policy, "policy")
 		open(&in.reference, model.Reference, "policy")
 		open(&in.reward, model.Reward.Path, "reward")
-		value, which := model.Value, "reward"
-		if value == "" {
-			value, which, in.freshValueHead = model.Policy, "policy", []string{"score.weight"}
+		if model.Value != "" {
+			open(&in.value, model.Value, "value", "reward")
+		} else {
+			in.freshValueHead = []string{"score.weight"}
+			open(&in.value, model.Policy, "policy")
 		}
-		open(&in.value, value, which)
 	}
 	return errors.Join(errs...)
 }
