@@ -41,23 +41,15 @@ type inputs struct {
 }
 
 // openInputs opens the models and the data of a run and checks that they go together. All problems are reported at once.
-func openInputs(ctx context.Context, cfg *config.Config) (in *inputs, err error) {
-	in = &inputs{cfg: cfg}
-	defer func() {
-		if err != nil {
+func openInputs(ctx context.Context, cfg *config.Config) (*inputs, error) {
+	in := &inputs{cfg: cfg}
+	for _, open := range []func() error{in.openModels, in.openTokenizer, in.checkModels, func() error { return in.openData(ctx) }} {
+		if err := open(); err != nil {
 			in.close()
+			return nil, err
 		}
-	}()
-	if err := in.openModels(); err != nil {
-		return nil, err
 	}
-	if err := in.openTokenizer(); err != nil {
-		return nil, err
-	}
-	if err := in.checkModels(); err != nil {
-		return nil, err
-	}
-	return in, in.openData(ctx)
+	return in, nil
 }
 
 func (in *inputs) close() {
@@ -140,7 +132,7 @@ func (in *inputs) openTokenizer() error {
 	}
 	files, err := checkpoint.TokenizerFiles(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrMismatch, err)
 	}
 	in.tokenizerFiles, in.eod = files, -1
 	if id := in.main().Config.EOSTokenID; id != nil {
@@ -151,7 +143,7 @@ func (in *inputs) openTokenizer() error {
 			continue
 		}
 		if in.tokenizer, err = tokenizer.Load(f.Path); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrMismatch, err)
 		}
 		eod, ok := in.tokenizer.EOD()
 		if !ok {

@@ -59,7 +59,9 @@ func (d *Deferred) Name() string { return "deferring " + d.inner.Name() }
 func (d *Deferred) Wide() tensor.DType { return d.inner.Wide() }
 
 // Overhead is the inner device's.
-func (d *Deferred) Overhead(matrices int, trained bool) int { return d.inner.Overhead(matrices, trained) }
+func (d *Deferred) Overhead(matrices int, trained bool) int {
+	return d.inner.Overhead(matrices, trained)
+}
 
 // BatchInvariant is the inner device's.
 func (d *Deferred) BatchInvariant() bool { return d.inner.BatchInvariant() }

@@ -121,11 +121,11 @@ func BenchmarkMatMul(b *testing.B) {
 	b.Run("packing", func(b *testing.B) {
 		c := newBench(b, 64<<20)
 		stamp := &tensor.Stamp{}
-		w := c.random(tensor.Float32, 1, 2048, 2048).WithStamp(stamp)
+		w := c.random(tensor.Float32, 1, 2048, 2048)
 		x, y := c.random(tensor.Float32, 1, 1, 2048), c.s.Alloc(tensor.Float32, 1, 2048)
 		c.time(4*2048*2048, "GB/s", func() {
 			stamp.Version++
-			c.s.MatMul(y, x, w, backend.Epilogue{})
+			c.s.MatMul(y, x, w.WithStamp(stamp), backend.Epilogue{})
 		})
 	})
 }

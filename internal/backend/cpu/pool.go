@@ -27,47 +27,63 @@ func newPool(size int) *pool {
 }
 
 // run calls tile for each i in [0, n), on as many workers as are idle, and returns when all are done. Which worker computes
-// which tile is left to chance, so no result may depend on it.
+// which tile is left to chance, so no result may depend on it. A panic in a tile becomes one of the caller.
 func (p *pool) run(n int, tile func(w *worker, i int)) {
 	if n <= 0 {
 		return
 	}
-	var (
-		next   atomic.Int64
-		group  sync.WaitGroup
-		failed atomic.Pointer[any]
-	)
-	work := func(w *worker) {
-		defer func() {
-			if r := recover(); r != nil {
-				failed.CompareAndSwap(nil, &r)
-				next.Store(int64(n))
-			}
-			p.idle <- w
-		}()
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			w.scratch.reset()
-			tile(w, i)
-		}
-	}
 	own := <-p.idle
+	if n == 1 {
+		defer func() { p.idle <- own }()
+		own.scratch.reset()
+		tile(own, 0)
+		return
+	}
+	j := &job{pool: p, n: int64(n), tile: tile}
 	for helpers := min(n, p.size) - 1; helpers > 0; helpers-- {
 		select {
 		case w := <-p.idle:
-			group.Go(func() { work(w) })
+			j.helpers.Add(1)
+			go j.help(w)
 			continue
 		default:
 		}
 		break
 	}
-	work(own)
-	group.Wait()
-	if r := failed.Load(); r != nil {
+	j.work(own)
+	j.helpers.Wait()
+	if r := j.panicked.Load(); r != nil {
 		panic(*r)
+	}
+}
+
+// job is one call of run.
+type job struct {
+	pool     *pool
+	n        int64
+	tile     func(w *worker, i int)
+	next     atomic.Int64
+	helpers  sync.WaitGroup
+	panicked atomic.Pointer[any]
+}
+
+func (j *job) help(w *worker) {
+	defer j.helpers.Done()
+	j.work(w)
+}
+
+// work computes tiles until none is left and gives the worker back.
+func (j *job) work(w *worker) {
+	defer func() {
+		if r := recover(); r != nil {
+			j.panicked.CompareAndSwap(nil, &r)
+			j.next.Store(j.n)
+		}
+		j.pool.idle <- w
+	}()
+	for i := j.next.Add(1) - 1; i < j.n; i = j.next.Add(1) - 1 {
+		w.scratch.reset()
+		j.tile(w, int(i))
 	}
 }
 

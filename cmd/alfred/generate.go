@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"alfred/internal/falcon"
+	"alfred/internal/nn"
+	"alfred/internal/pipeline"
+	"alfred/internal/random"
+	"alfred/internal/rollout"
+	"alfred/internal/telemetry"
+	"alfred/internal/tensor"
+)
+
+// GenerateOptions are the flags of generate.
+type GenerateOptions struct {
+	Model            ModelOptions
+	Prompt           string
+	Prompts, Output  string
+	MaxNew, MinNew   int
+	Temperature      float64
+	TopK             int
+	TopP             float64
+	Greedy           bool
+	Seed             uint64
+	Returns          int
+	Slots            int
+	Precision        string
+	promptGiven      bool
+	outputGiven      bool
+	samplingIsChosen []string // flags given that --greedy makes meaningless
+}
+
+// AddFlags adds the flags to a flag set.
+func (o *GenerateOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Prompt, "prompt", "", "one prompt, as `text`")
+	f.StringVar(&o.Prompts, "prompts", "", "JSONL `file` of prompts; - is standard input")
+	f.StringVar(&o.Output, "output", "", "JSONL `file` for the responses; - is standard output; without it, their text goes to standard output")
+	f.IntVar(&o.MaxNew, "max-new-tokens", 128, "longest response, in `tokens`")
+	f.IntVar(&o.MinNew, "min-new-tokens", 0, "shortest response, in `tokens`: end of document is not chosen before")
+	f.Float64Var(&o.Temperature, "temperature", 1, "divides the logits before sampling (`t`)")
+	f.IntVar(&o.TopK, "top-k", 0, "sample from the `k` most probable tokens; 0 is all")
+	f.Float64Var(&o.TopP, "top-p", 1, "sample from the most probable tokens that together reach probability `p`")
+	f.BoolVar(&o.Greedy, "greedy", false, "always take the most probable token")
+	f.Uint64Var(&o.Seed, "seed", 1, "root of the random `number`s")
+	f.IntVar(&o.Returns, "num-return-sequences", 1, "responses to each prompt (`n`)")
+	f.IntVar(&o.Slots, "slots", 16, "responses that are generated at a time (`n`); changes memory and speed, not the responses")
+	f.StringVar(&o.Precision, "precision", "float32", "type of weights and activations: `float32` or bfloat16")
+}
+
+func newGenerateCommand(a *app) *cobra.Command {
+	var opts GenerateOptions
+	cmd := &cobra.Command{
+		Use:   "generate --model DIR (--prompt TEXT | --prompts FILE)",
+		Short: "Sample responses to prompts",
+		Long: `Sample responses of a language model to prompts.
+
+Lines in:   {"prompt": "..."} or {"prompt_ids": [...]}, and "id" if you like; other keys are ignored
+Lines out:  {"id", "prompt_ids", "response_ids", "finish": "eod" or "length", "text", "logprobs"}
+
+The order is that of the input; "id" is the one given, or else the number of the line. A file of these lines is a valid replay file
+(trajectory.replay). "text" is left out without a tokenizer; "logprobs" are the model's at the given temperature. Prompts are taken as
+they are: no template is applied, and the text of special tokens is text like any other.
+
+A response depends on model, seed, flags and its place in the order alone (prompt number times num-return-sequences plus number of the
+response), not on --slots or --threads. All prompts are checked before the first is answered. An output file appears when it is complete.` +
+			exitHelp(exitUsage, exitData, exitModel, exitMemory, exitNumerical, exitStorage, exitPipe),
+		Example: `  alfred generate --model runs/ppo --prompt "Name three colours."
+  alfred generate --model models/base --prompts prompts.jsonl --output responses.jsonl --max-new-tokens 64
+  alfred generate --model models/base --prompts - --greedy < prompts.jsonl`,
+		Args: cobra.NoArgs,
+	}
+	cmd.RunE = a.action(func(ctx context.Context) error {
+		flags := cmd.Flags()
+		opts.promptGiven, opts.outputGiven = flags.Changed("prompt"), flags.Changed("output")
+		for _, name := range []string{"temperature", "top-k", "top-p", "seed"} {
+			if flags.Changed(name) {
+				opts.samplingIsChosen = append(opts.samplingIsChosen, "--"+name)
+			}
+		}
+		return runGenerate(ctx, a, opts)
+	})
+	opts.Model.addTo(cmd)
+	opts.AddFlags(cmd.Flags())
+	cmd.MarkFlagsOneRequired("prompt", "prompts")
+	cmd.MarkFlagsMutuallyExclusive("prompt", "prompts")
+	return cmd
+}
+
+// check reports everything that is wrong with the flags.
+func (o *GenerateOptions) check() (dtype tensor.DType, err error) {
+	var problems []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			problems = append(problems, fmt.Errorf(format, args...))
+		}
+	}
+	bad(o.MaxNew >= 1, "--max-new-tokens %d: at least 1 is needed", o.MaxNew)
+	bad(o.MinNew >= 0 && o.MinNew <= o.MaxNew, "--min-new-tokens %d is not between 0 and --max-new-tokens %d", o.MinNew, o.MaxNew)
+	bad(o.Temperature > 0 && !math.IsInf(o.Temperature, 0), "--temperature %v is not a positive number (for the most probable tokens, use --greedy)", o.Temperature)
+	bad(o.TopK >= 0, "--top-k %d is negative", o.TopK)
+	bad(o.TopP > 0 && o.TopP <= 1, "--top-p %v is not in (0, 1]", o.TopP)
+	bad(o.Returns >= 1, "--num-return-sequences %d: at least 1 is needed", o.Returns)
+	bad(o.Slots >= 1, "--slots %d: at least 1 is needed", o.Slots)
+	bad(!o.Greedy || len(o.samplingIsChosen) == 0, "--greedy leaves nothing to %v", o.samplingIsChosen)
+	dtype, err = tensor.ParseDType(o.Precision)
+	bad(err == nil && (dtype == tensor.Float32 || dtype == tensor.BFloat16), "--precision %q: want float32 or bfloat16", o.Precision)
+	return dtype, fail(exitUsage, errors.Join(problems...))
+}
+
+// generatePrompt is a prompt to continue.
+type generatePrompt struct {
+	id  json.RawMessage
+	ids []int32
+}
+
+func runGenerate(ctx context.Context, a *app, opts GenerateOptions) error {
+	dtype, err := opts.check()
+	if err != nil {
+		return err
+	}
+	a.toFile = opts.outputGiven && opts.Output != "-"
+	m, err := opts.Model.open(a)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if m.Config.Head != falcon.CausalLM {
+		return failf(exitModel, "%s is a %s, which writes no text; name a language model (of a PPO run: --which policy)", m.Dir, m.Config.Head)
+	}
+	if m.tokenizer == nil && !opts.outputGiven {
+		return failf(exitUsage, "%s has no tokenizer.json, so responses have no text: name one with --tokenizer, or write token ids with --output", m.Dir)
+	}
+	if m.eod < 0 {
+		a.log().Warn("nothing tells which token ends a document: responses end at --max-new-tokens", "model", m.Dir)
+	}
+	prompts, err := readPrompts(ctx, a, m, opts)
+	if err != nil {
+		return err
+	}
+	path := opts.Output
+	if !opts.outputGiven {
+		path = "-"
+	}
+	out, err := a.openOutput(path)
+	if err != nil {
+		return err
+	}
+	defer out.abort()
+	if err := generateAll(ctx, a, m, opts, dtype, prompts, out); err != nil {
+		return err
+	}
+	return out.commit()
+}
+
+// readPrompts reads the input to its end and reports all that is wrong with it.
+func readPrompts(ctx context.Context, a *app, m *openModel, opts GenerateOptions) (prompts []generatePrompt, err error) {
+	var in *lineReader
+	if opts.promptGiven {
+		if !utf8.ValidString(opts.Prompt) {
+			return nil, failf(exitUsage, "--prompt is not UTF-8")
+		}
+		line, err := encodeLine(map[string]string{"prompt": opts.Prompt})
+		if err != nil {
+			return nil, err
+		}
+		in = newLineReader("--prompt", bytes.NewReader(line))
+	} else {
+		var closeInput func()
+		if in, closeInput, err = a.openLines(ctx, opts.Prompts); err != nil {
+			return nil, err
+		}
+		defer closeInput()
+	}
+	var problems []error
+	for {
+		r, err := in.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, few(append(problems, err))
+		}
+		p, err := readPrompt(r, m, opts.MaxNew)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		prompts = append(prompts, p)
+	}
+	if len(prompts) == 0 {
+		a.log().Warn("there are no prompts", "input", in.name)
+	}
+	if len(prompts) > math.MaxInt32/opts.Returns {
+		problems = append(problems, failf(exitUsage, "%d prompts with %d responses each are too many for one command", len(prompts), opts.Returns))
+	}
+	m.reportLosses(a)
+	return prompts, few(problems)
+}
+
+func readPrompt(r row, m *openModel, most int) (p generatePrompt, err error) {
+	if err := r.parse(); err != nil {
+		return p, err
+	}
+	if p.id, err = r.id(); err != nil {
+		return p, err
+	}
+	key, err := r.either("prompt", "prompt_ids")
+	if err != nil {
+		return p, err
+	}
+	if key == "prompt" {
+		p.ids, err = m.encode(r, key)
+	} else {
+		p.ids, err = r.ids(key)
+	}
+	if err == nil {
+		err = m.checkIDs(r, p.ids)
+	}
+	switch n := len(p.ids); {
+	case err != nil:
+		return p, err
+	case n == 0:
+		return p, r.errorf("the prompt has no tokens, and there must be something to continue")
+	case n+most > m.Config.MaxPositions:
+		return p, r.errorf("a prompt of %d tokens and up to %d more are longer than the model's context of %d", n, most, m.Config.MaxPositions)
+	}
+	return p, nil
+}
+
+// cachePage is the number of tokens of a page of the key/value cache.
+const cachePage = 16
+
+// stepTokens bounds the tokens of one step of generation.
+const stepTokens = 2048
+
+// roundsBetweenWrites is how many responses of each slot are generated before they are written: enough that the slots that stand
+// empty at the end of each lot do not count.
+const roundsBetweenWrites = 32
+
+// generateAll generates the responses, some prompts at a time, and writes them in order.
+func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions, dtype tensor.DType, prompts []generatePrompt, out *output) error {
+	total := len(prompts) * opts.Returns
+	if total == 0 {
+		return nil
+	}
+	limits := rollout.Limits{Slots: min(opts.Slots, total), PageSize: cachePage, EOD: m.eod}
+	limits.Tokens = max(stepTokens, limits.Slots)
+	for _, p := range prompts {
+		limits.Longest = max(limits.Longest, len(p.ids)+opts.MaxNew)
+	}
+	sampling := rollout.Sampling{
+		Draw:     nn.Draw{Temperature: opts.Temperature, Greedy: opts.Greedy, TopK: opts.TopK, TopP: opts.TopP},
+		Key:      random.Key{Seed: opts.Seed, Purpose: random.Rollout},
+		LogProbs: true,
+	}
+	exec, err := opts.Model.load(ctx, a, m, dtype, limits.Longest, func(e *pipeline.Executor) error {
+		return rehearseGeneration(ctx, e, limits, sampling.Draw)
+	})
+	if err != nil {
+		return err
+	}
+	w := &responseWriter{model: m, lines: opts.outputGiven, terminal: isTerminal(a.stdout), many: total > 1, returns: opts.Returns, prompts: prompts, out: out}
+	tokens, lot := 0, roundsBetweenWrites*limits.Slots
+	for first := 0; first < total; first += lot {
+		var requests []rollout.Request
+		for i := first; i < min(first+lot, total); i++ {
+			requests = append(requests, rollout.Request{Sequence: i, Prompt: prompts[i/opts.Returns].ids, Max: opts.MaxNew, Min: opts.MinNew})
+		}
+		trajectories, stats, err := rollout.Generate(ctx, exec, requests, limits, sampling, func(sequences, sampled int) {
+			a.telemetry().Progress(telemetry.Progress{Task: "generate", Unit: "responses", Done: int64(first + sequences), Total: int64(total), Tokens: int64(tokens + sampled)})
+		})
+		if err != nil {
+			return err
+		}
+		tokens += stats.Tokens
+		for _, tr := range trajectories {
+			if err := w.write(tr); err != nil {
+				return err
+			}
+		}
+		if err := out.flush(); err != nil {
+			return err
+		}
+	}
+	a.log().Info("generated", "responses", total, "tokens", tokens)
+	return nil
+}
+
+// rehearseGeneration runs the largest step that the limits allow beside its cache.
+func rehearseGeneration(ctx context.Context, e *pipeline.Executor, limits rollout.Limits, draw nn.Draw) error {
+	d, err := e.StartDecoding(limits.CachePages(), limits.PageSize)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	pages := make([]int32, limits.PagesPerSlot())
+	chunks := make([]nn.Chunk, limits.Slots)
+	for i, left := 0, limits.Tokens-limits.Slots; i < len(chunks); i++ {
+		n := min(left, limits.Longest-1) // beside the token that is read, those of a prompt
+		chunks[i] = nn.Chunk{IDs: make([]int32, n+1), Pages: pages, Read: true}
+		left -= n
+	}
+	_, err = d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
+	return err
+}
