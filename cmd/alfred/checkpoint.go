@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"alfred/internal/checkpoint"
+	"alfred/internal/checkpoint/storage"
 	"alfred/internal/rundir"
 	"alfred/internal/tensor"
 )
@@ -23,16 +24,63 @@ func newCheckpointCommand(a *app) *cobra.Command {
 		newCheckpointInspectCommand(a), newCheckpointVerifyCommand(a), newCheckpointExportCommand(a))
 }
 
+// InspectOptions are the flags of checkpoint inspect.
+type InspectOptions struct {
+	Which, Tensor, Npy string
+}
+
+// AddFlags adds the flags to a flag set.
+func (o *InspectOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Tensor, "tensor", "", "print one tensor, by its Hugging Face `name`")
+	f.StringVar(&o.Npy, "npy", "", "write that tensor to a numpy `file` (float32) instead")
+	f.StringVar(&o.Which, "which", "", "with --tensor: which model of a checkpoint, `policy`, value or reward")
+}
+
 func newCheckpointInspectCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var opts InspectOptions
+	cmd := &cobra.Command{
 		Use:   "inspect DIR",
 		Short: "Show what a checkpoint, a run or a model holds",
 		Long: `Show what is in a checkpoint (of a run: in its newest good one), or in a model directory: step, layout, models with their sizes,
-optimizer state, files.` + exitHelp(exitUsage, exitModel, exitPipe),
-		Example: "  alfred checkpoint inspect runs/ppo\n  alfred checkpoint inspect runs/ppo/checkpoints/000020\n  alfred checkpoint inspect models/base",
+optimizer state, files; or the numbers of one tensor.` + exitHelp(exitUsage, exitModel, exitStorage, exitPipe),
+		Example: "  alfred checkpoint inspect runs/ppo\n  alfred checkpoint inspect runs/ppo/checkpoints/000020\n  alfred checkpoint inspect models/base --tensor transformer.ln_f.weight",
 		Args:    cobra.ExactArgs(1),
-		RunE:    a.actionOn(func(ctx context.Context, args []string) error { return runCheckpointInspect(ctx, a, args[0]) }),
+		RunE: a.actionOn(func(ctx context.Context, args []string) error {
+			if opts.Tensor != "" || opts.Npy != "" {
+				return runInspectTensor(a, args[0], opts)
+			}
+			return runCheckpointInspect(ctx, a, args[0])
+		}),
 	}
+	opts.AddFlags(cmd.Flags())
+	return cmd
+}
+
+// runInspectTensor prints a tensor, rows and columns in the middle left out, or writes it for numpy.
+func runInspectTensor(a *app, dir string, opts InspectOptions) error {
+	if opts.Tensor == "" {
+		return fail(exitUsage, errors.New("--npy needs --tensor NAME"))
+	}
+	var which []checkpoint.Option
+	if opts.Which != "" {
+		which = append(which, checkpoint.Which(opts.Which))
+	}
+	m, err := checkpoint.OpenModel(dir, append(which, checkpoint.SkipFiniteCheck())...)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	d, err := m.Tensor(opts.Tensor)
+	if err != nil {
+		return err
+	}
+	if opts.Npy == "" {
+		return a.print(fmt.Appendf(nil, "%s %v\n%v\n", opts.Tensor, d.Shape(), d))
+	}
+	if err := storage.WriteFile(storage.OS, opts.Npy, d.WriteNpy); err != nil {
+		return fail(exitStorage, err)
+	}
+	return nil
 }
 
 func runCheckpointInspect(_ context.Context, a *app, dir string) error {

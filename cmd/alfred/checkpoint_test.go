@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	gorgonia "gorgonia.org/tensor"
 
 	"alfred/internal/checkpoint"
 	"alfred/internal/falcon"
@@ -31,6 +34,38 @@ func TestCheckpointInspect(t *testing.T) {
 	fails(t, exitModel, "", []string{"checkpoint", "inspect", "none"}, "none")
 	fails(t, exitModel, "", []string{"checkpoint", "inspect", t.TempDir()}, "neither checkpoints nor manifest.json nor config.json")
 	fails(t, exitUsage, "", []string{"checkpoint", "inspect"}, "arg")
+}
+
+func TestCheckpointInspectTensor(t *testing.T) {
+	dir := filepath.Join(goldens, "form-40b")
+	m, err := checkpoint.OpenModel(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	const name = "transformer.ln_f.bias"
+	want, err := m.Tensor(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := want.At(0)
+	if text := must(t, "", "checkpoint", "inspect", dir, "--tensor", name); !strings.HasPrefix(text, name+" (64)\n") || !strings.Contains(text, fmt.Sprint(first)) {
+		t.Errorf("printed %q, element 0 is %v", text, first)
+	}
+	npy := filepath.Join(t.TempDir(), "bias.npy")
+	must(t, "", "checkpoint", "inspect", dir, "--tensor", name, "--npy", npy)
+	f, err := os.Open(npy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got := gorgonia.New(gorgonia.Of(gorgonia.Float32))
+	if err := got.ReadNpy(f); err != nil || !got.Eq(want) {
+		t.Errorf("the numpy file holds %v (%v), want %v", got, err, want)
+	}
+	fails(t, exitModel, "", []string{"checkpoint", "inspect", dir, "--tensor", "none"}, "none")
+	fails(t, exitUsage, "", []string{"checkpoint", "inspect", dir, "--npy", npy}, "--tensor")
+	fails(t, exitStorage, "", []string{"checkpoint", "inspect", dir, "--tensor", name, "--npy", filepath.Join(npy, "below", "a-file.npy")})
 }
 
 // copyRun copies a run, so that it can be damaged.
