@@ -7,9 +7,12 @@ import (
 	"alfred/internal/backend/backendtest"
 )
 
-// eachISA runs test for every instruction set that this machine has.
-func eachISA(t *testing.T, test func(t *testing.T, open func(workers int) backend.Device)) {
-	for _, isa := range InstructionSets() {
+// eachISA runs test for the instruction sets of this machine, or some of them; short tests take the best one.
+func eachISA(t *testing.T, test func(t *testing.T, open func(workers int) backend.Device), some ...func(isa string) bool) {
+	for i, isa := range InstructionSets() {
+		if len(some) > 0 && !some[0](isa) || testing.Short() && i > 0 {
+			continue
+		}
 		t.Run(isa, func(t *testing.T) {
 			test(t, func(workers int) backend.Device {
 				d, err := NewWith(Options{Workers: workers, ISA: isa})
@@ -28,12 +31,15 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// The others give the bits of these two, see TestSameBitsOnOtherInstructionSets.
+func withAndWithoutFMA(isa string) bool { return isa == instructionSets[0] || isa == "base" }
+
 func TestInvariance(t *testing.T) {
 	eachISA(t, func(t *testing.T, open func(workers int) backend.Device) {
 		backendtest.RunInvariance(t, func() backend.Device { return open(3) })
-	})
+	}, withAndWithoutFMA)
 }
 
 func TestDeterminism(t *testing.T) {
-	eachISA(t, func(t *testing.T, open func(workers int) backend.Device) { backendtest.RunDeterminism(t, open) })
+	eachISA(t, func(t *testing.T, open func(workers int) backend.Device) { backendtest.RunDeterminism(t, open) }, withAndWithoutFMA)
 }

@@ -60,6 +60,9 @@ func (q *queue) SamplePick(tokens, stats, logits, blocks, uniforms, banned tenso
 	}
 	q.draw(tokens, stats, logits, banned, d, func(w *worker, z row32, n int) (int, bool) {
 		sums := floats(blocks)[2*n*count : 2*(n+1)*count]
+		if !numbers(sums) {
+			return z.any(d.First)
+		}
 		top := math.Inf(-1)
 		for b := range count {
 			top = max(top, float64(sums[2*b]))
@@ -81,8 +84,34 @@ func (q *queue) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.T
 		return
 	}
 	q.draw(tokens, stats, logits, banned, d, func(_ *worker, z row32, n int) (int, bool) {
+		if !numbers(z.logits) {
+			return z.any(d.First)
+		}
 		return z.truncated(d, doubles(uniforms)[n])
 	})
+}
+
+// numbers reports whether no x is NaN or +Inf; a block of banned entries has -Inf.
+func numbers(xs []float32) bool {
+	for _, x := range xs {
+		if x != x || x > math.MaxFloat32 {
+			return false
+		}
+	}
+	return true
+}
+
+// any is a token for a row without a distribution: the lowest entry of the vocabulary that is not banned, where it is held. The
+// statistics are NaN and tell what happened.
+func (z row32) any(first int) (int, bool) {
+	entry := 0
+	if z.banned+first == 0 {
+		entry = 1
+	}
+	if i := entry - first; i >= 0 && i < len(z.logits) {
+		return i, true
+	}
+	return none, true
 }
 
 // none is the choice of a row whose token another rank holds.
@@ -104,7 +133,7 @@ func (q *queue) draw(tokens, stats, logits, banned tensor.Tensor, d backend.Draw
 		}
 	})
 	if n := slices.Index(failed, true); n >= 0 {
-		q.fail("row %d has no entry to choose from, or its logits are not numbers", n)
+		q.fail("row %d has no entry to choose from", n)
 	}
 }
 
