@@ -136,7 +136,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	root.AddCommand(
 		newTrainCommand(a), newGenerateCommand(a), newScoreCommand(a), newTokenizeCommand(a),
-		newInitModelCommand(a), newDataCommand(a), newConfigCommand(a), newCheckpointCommand(a),
+		newDemoCommand(a), newInitModelCommand(a), newDataCommand(a), newConfigCommand(a), newCheckpointCommand(a),
 	)
 	return root
 }
@@ -144,6 +144,8 @@ func newRootCommand(a *app) *cobra.Command {
 // firstSteps is what alfred says when it is not told what to do.
 const firstSteps = `alfred trains language models with PPO from human feedback. Where to begin:
 
+  alfred demo
+      fine-tuning, reward model and PPO on toy data, in about two minutes
   alfred init-model --config config.json --tokenizer tokenizer.json --out models/base
       a Falcon model with random weights, to try things with; any Hugging Face Falcon directory will do as well
   alfred data inspect --config F.yaml

@@ -24,7 +24,8 @@ type Group interface {
 	Size() int
 	// AllReduce replaces x by the sum over ranks, accumulated wide and rounded once. Int32 tensors too.
 	AllReduce(s *backend.Stream, x tensor.Tensor)
-	// ReduceScatter: dst = this rank's part of the sum of src over ranks. len(src) = Size·len(dst); dst may be a part of src.
+	// ReduceScatter: dst = this rank's part of the sum of src over ranks. len(src) = Size·len(dst); dst may be this rank's own
+	// part of src.
 	ReduceScatter(s *backend.Stream, dst, src tensor.Tensor)
 	// AllGather: dst = the parts src of all ranks in rank order. len(dst) = Size·len(src); src may be its place in dst.
 	AllGather(s *backend.Stream, dst, src tensor.Tensor)
@@ -33,7 +34,8 @@ type Group interface {
 	// Send hands x to rank to; it never waits for the Recv. Recv fills x with what rank from sent next.
 	Send(s *backend.Stream, x tensor.Tensor, to int)
 	Recv(s *backend.Stream, x tensor.Tensor, from int)
-	// Exchange gives every rank the bytes of all ranks, in rank order. It waits for all of them. Lengths may differ.
+	// Exchange gives every rank the bytes of all ranks, in rank order. It waits for all of them. Lengths may differ. It has an order
+	// of its own, apart from that of streams.
 	Exchange(data []byte) ([][]byte, error)
 	// Abort ends all collectives of the world, now and later, with an error that wraps cause and ErrAborted.
 	Abort(cause error)

@@ -90,7 +90,7 @@ const width = 118
 
 // initModel makes the model that everything starts from, unless it is there: its folder appears when it is complete.
 func (s *story) initModel(ctx context.Context) error {
-	base := s.configs[config.SFT].Model.Policy
+	base := filepath.Join(s.Dir, "base")
 	_, err := os.Stat(filepath.Join(base, "config.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = s.program.InitModel(ctx, filepath.Join(s.Dir, "configs", "model.json"), filepath.Join(s.Dir, "data", "tokenizer.json"), base, s.Seed)

@@ -11,12 +11,11 @@ import (
 // heldOutStderr is the standard error of telemetry.ScoreHeldout.
 const heldOutStderr telemetry.Name = "score_heldout_stderr"
 
-// Number is a metric with its standard error, if that was recorded.
+// Number is a metric, with its standard error if that was recorded (NaN otherwise).
 type Number struct{ Value, Stderr float64 }
 
-// String shows at most four decimals.
 func (n Number) String() string {
-	if n.Stderr == 0 {
+	if math.IsNaN(n.Stderr) {
 		return fmt.Sprintf("%.3f", n.Value)
 	}
 	return fmt.Sprintf("%.3f ± %.3f", n.Value, n.Stderr)
@@ -77,7 +76,7 @@ func (c *Change) fill(records []telemetry.Record, name, stderr telemetry.Name) (
 		if !ok {
 			continue
 		}
-		n := Number{Value: v.Scalar()}
+		n := Number{v.Scalar(), math.NaN()}
 		if e, ok := r.Metrics.Lookup(stderr); ok {
 			n.Stderr = e.Scalar()
 		}

@@ -20,6 +20,7 @@ type ppoStage struct {
 	policy, value, reference *model
 	reward                   *model // nil when a rule, a service or a replay scores
 	scorer                   reward.Scorer
+	retries                  int // requests to a reward service that were repeated, in this process
 	scoring                  ppo.Scoring
 	permute                  func(iteration, epoch int, model uint32, n int) []int
 }

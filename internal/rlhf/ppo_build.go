@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"alfred/internal/config"
 	"alfred/internal/falcon"
@@ -58,6 +59,10 @@ func (p *ppoStage) newScorer() error {
 		service, err := reward.NewHTTP(*given.HTTP)
 		if err != nil {
 			return err
+		}
+		service.Retrying = func(attempt int, pause time.Duration, cause error) {
+			p.retries++
+			p.log.Warn("reward service: trying again", "attempt", attempt, "in", pause, "retries so far", p.retries, "cause", cause)
 		}
 		p.scorer = reward.Once{Scorer: service, World: p.world}
 	}

@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -72,46 +71,6 @@ func (q *queue) SamplePick(tokens, stats, logits, blocks, uniforms, banned tenso
 		}
 		return z.invert(sums, first, top, doubles(uniforms)[n])
 	})
-}
-
-// SampleTruncated draws from the largest entries; the cumulative distribution is walked from the largest down.
-func (q *queue) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.Tensor, d backend.Draw) {
-	if !q.begin("sample truncated", tokens, stats, logits, uniforms, banned) {
-		return
-	}
-	defer q.end()
-	if !q.bannable(banned) || !q.unit(uniforms, d) {
-		return
-	}
-	q.draw(tokens, stats, logits, banned, d, func(_ *worker, z row32, n int) (int, bool) {
-		if !numbers(z.logits) {
-			return z.any(d.First)
-		}
-		return z.truncated(d, doubles(uniforms)[n])
-	})
-}
-
-// numbers reports whether no x is NaN or +Inf; a block of banned entries has -Inf.
-func numbers(xs []float32) bool {
-	for _, x := range xs {
-		if x != x || x > math.MaxFloat32 {
-			return false
-		}
-	}
-	return true
-}
-
-// any is a token for a row without a distribution: the lowest entry of the vocabulary that is not banned, where it is held. The
-// statistics are NaN and tell what happened.
-func (z row32) any(first int) (int, bool) {
-	entry := 0
-	if z.banned+first == 0 {
-		entry = 1
-	}
-	if i := entry - first; i >= 0 && i < len(z.logits) {
-		return i, true
-	}
-	return none, true
 }
 
 // none is the choice of a row whose token another rank holds.
@@ -214,55 +173,6 @@ func walk(n int, x float64, weight func(i int) float64) (index int, before float
 		}
 	}
 	return index, before
-}
-
-// candidate is an entry that may be drawn.
-type candidate struct {
-	z float64
-	v int
-}
-
-// byRank puts the largest first, of equals the lower id.
-func byRank(a, b candidate) int {
-	if c := cmp.Compare(b.z, a.z); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.v, b.v)
-}
-
-// truncated draws from the TopK largest entries, cut to the smallest set of largest ones that reaches TopP.
-func (z row32) truncated(d backend.Draw, u float64) (int, bool) {
-	ranked := make([]candidate, 0, len(z.logits))
-	for v := range z.logits {
-		if x := z.at(v); !math.IsInf(x, -1) {
-			ranked = append(ranked, candidate{x, v})
-		}
-	}
-	if len(ranked) == 0 || slices.ContainsFunc(ranked, func(c candidate) bool { return math.IsNaN(c.z) || math.IsInf(c.z, 1) }) {
-		return none, false
-	}
-	slices.SortFunc(ranked, byRank)
-	if d.TopK > 0 {
-		ranked = ranked[:min(d.TopK, len(ranked))]
-	}
-	if d.Greedy {
-		return ranked[0].v, true
-	}
-	weight := func(i int) float64 { return math.Exp(ranked[i].z - ranked[0].z) }
-	total := 0.0
-	for i := range ranked {
-		total += weight(i)
-	}
-	kept, sum := 0, 0.0
-	for kept < len(ranked) && (kept == 0 || d.TopP == 1 || sum < d.TopP*total) {
-		sum += weight(kept)
-		kept++
-	}
-	i, _ := walk(kept, u*sum, weight)
-	if i == none {
-		return none, false
-	}
-	return ranked[i].v, true
 }
 
 // bannable demands an entry or -1 for each row.

@@ -15,11 +15,17 @@ import (
 	"alfred/internal/tensor"
 )
 
+// wrap makes a group with a fault, runner is a World.Run with one.
+type (
+	wrap   func(w *inproc.World, rank int, members []int) collective.Group
+	runner func(w *inproc.World, body func(int) error) error
+)
+
 // faulty is a world with a fault.
 type faulty struct {
 	*inproc.World
-	wrap func(w *inproc.World, rank int, members []int) collective.Group
-	run  func(w *inproc.World, body func(int) error) error
+	wrap wrap
+	run  runner
 }
 
 func (w faulty) Group(rank int, members []int) collective.Group {
@@ -105,14 +111,12 @@ func backwards(w *inproc.World, rank int, members []int) collective.Group {
 type fault struct {
 	name, check string
 	hangs       bool
-	open        func() (wrap func(w *inproc.World, rank int, members []int) collective.Group, run func(w *inproc.World, body func(int) error) error)
+	open        func() (wrap, runner)
 }
 
 // grouped is a fault of groups.
-func grouped(name, check string, hangs bool, wrap func(w *inproc.World, rank int, members []int) collective.Group) fault {
-	return fault{name, check, hangs, func() (func(*inproc.World, int, []int) collective.Group, func(*inproc.World, func(int) error) error) {
-		return wrap, nil
-	}}
+func grouped(name, check string, hangs bool, w wrap) fault {
+	return fault{name, check, hangs, func() (wrap, runner) { return w, nil }}
 }
 
 var faults = []fault{
@@ -178,7 +182,7 @@ var faults = []fault{
 			return g.Exchange(data)
 		}}, func(s *backend.Stream, x tensor.Tensor, to int) { held = append(held, func() { g.Send(s, x, to) }) }}
 	}),
-	{"send waits for its recv", "messages", true, func() (func(*inproc.World, int, []int) collective.Group, func(*inproc.World, func(int) error) error) {
+	{"send waits for its recv", "messages", true, func() (wrap, runner) {
 		received := make(chan bool, 1)
 		return func(w *inproc.World, rank int, members []int) collective.Group {
 			g := w.Group(rank, members)
@@ -242,10 +246,10 @@ var faults = []fault{
 	grouped("abort is not heard", "failing rank", false, func(w *inproc.World, rank int, members []int) collective.Group {
 		return aborting{w.Group(rank, members), func(error) {}}
 	}),
-	{"errors are lost", "failing rank", false, func() (func(*inproc.World, int, []int) collective.Group, func(*inproc.World, func(int) error) error) {
+	{"errors are lost", "failing rank", false, func() (wrap, runner) {
 		return nil, func(w *inproc.World, body func(int) error) error { w.Run(body); return nil }
 	}},
-	{"others' errors too", "own causes", false, func() (func(*inproc.World, int, []int) collective.Group, func(*inproc.World, func(int) error) error) {
+	{"others' errors too", "own causes", false, func() (wrap, runner) {
 		return nil, func(w *inproc.World, body func(int) error) error {
 			errs := make([]error, 16)
 			err := w.Run(func(rank int) error { errs[rank] = body(rank); return errs[rank] })

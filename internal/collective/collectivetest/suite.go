@@ -34,7 +34,7 @@ func Run(t *testing.T, open Open) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			for _, ranks := range c.ranks {
-				if err := c.hold(opener{open, c.memory, 60 * time.Second}, ranks); err != nil {
+				if err := c.hold(opener{open, c.memory, 30 * time.Second}, ranks); err != nil {
 					t.Errorf("%d ranks: %v", ranks, err)
 				}
 			}
