@@ -18,8 +18,13 @@ const pageSize = 64
 // limits are those of the run's rollouts.
 func (r *rank) limits() rollout.Limits {
 	t, b := &r.cfg.Trajectory, &r.cfg.Batching
+	most := r.cfg.Trainer.NumRollouts // of one replica, more slots than responses would stay empty
+	if n := r.cfg.Normalise; n != nil {
+		most = n.Samples
+	}
+	slots := min(b.RolloutSlots, (most+r.groups.Data.Size()-1)/r.groups.Data.Size())
 	return rollout.Limits{
-		Slots: b.RolloutSlots, Tokens: max(b.MicroBatchTokens, b.RolloutSlots), PageSize: pageSize,
+		Slots: slots, Tokens: max(b.MicroBatchTokens, slots), PageSize: pageSize,
 		Longest: t.PromptMaxLen + t.ContinuationMaxLen, EOD: r.in.eod,
 	}
 }

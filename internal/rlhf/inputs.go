@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"alfred/internal/checkpoint"
 	"alfred/internal/config"
@@ -197,12 +196,19 @@ func (in *inputs) checkModels() error {
 	if in.reward != nil && in.cfg.Stage == config.PPO {
 		in.checkReward(bad)
 	}
-	longest, keys := in.cfg.Trainer.MaxLen, "trainer.max_len"
-	if in.cfg.Stage == config.PPO {
-		longest, keys = in.cfg.Trajectory.PromptMaxLen+in.cfg.Trajectory.ContinuationMaxLen, "trajectory.prompt_max_len + continuation_max_len"
+	fits := func(keys string, tokens int) {
+		if tokens > in.positions {
+			bad("%s is %d tokens, the models' context is %d", keys, tokens, in.positions)
+		}
 	}
-	if longest > in.positions {
-		bad("%s is %d tokens, the models' context is %d", keys, longest, in.positions)
+	if in.cfg.Stage != config.PPO {
+		fits("trainer.max_len", in.cfg.Trainer.MaxLen)
+	}
+	if in.cfg.Stage == config.PPO || in.normaliser != nil {
+		fits("trajectory.prompt_max_len + continuation_max_len", in.cfg.Trajectory.PromptMaxLen+in.cfg.Trajectory.ContinuationMaxLen)
+	}
+	if in.cfg.Stage == config.Reward && in.reward.Config.Head == falcon.SequenceClassification {
+		in.warnings = append(in.warnings, in.reward.Dir+" has a score head already: its training goes on, and a calibration that it carries is dropped")
 	}
 	return errors.Join(errs...)
 }
@@ -252,9 +258,11 @@ func (in *inputs) openData(ctx context.Context) (err error) {
 			}
 		}
 	case cfg.Trajectory.Replay != "":
-		in.replay, err = filepath.Glob(filepath.Join(cfg.Trajectory.Replay, "*.jsonl*"))
-		if err == nil && len(in.replay) == 0 {
-			err = fmt.Errorf("%w: trajectory.replay: no *.jsonl file in %s", dataset.ErrData, cfg.Trajectory.Replay)
+		in.replay, err = replayFiles(cfg.Trajectory.Replay)
+		if err != nil {
+			err = fmt.Errorf("%w: trajectory.replay: %w", dataset.ErrData, err)
+		} else if len(in.replay) == 0 {
+			err = fmt.Errorf("%w: trajectory.replay: no .jsonl or .jsonl.gz file in %s", dataset.ErrData, cfg.Trajectory.Replay)
 		}
 	default:
 		in.prompts, err = dataset.Open[dataset.Prompt](ctx, cfg.Data, opts)

@@ -3,6 +3,7 @@ package rlhf
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"alfred/internal/config"
 	"alfred/internal/telemetry"
@@ -38,11 +39,12 @@ func newStage(r *rank) (stage, error) {
 	return nil, fmt.Errorf("rlhf: unknown stage %q", r.cfg.Stage)
 }
 
-// loop takes steps until the run is done or asked to stop. save writes a checkpoint.
-func (r *rank) loop(ctx context.Context, t stage, st *State, steps int, stop <-chan struct{}, save func() error) error {
+// loop takes steps until the run is done or asked to stop. save writes a checkpoint; the final one is the last that this process
+// writes.
+func (r *rank) loop(ctx context.Context, t stage, st *State, steps int, stop <-chan struct{}, save func(final bool) error) error {
 	tc := &r.cfg.Trainer
 	if err := t.begin(ctx); err != nil {
-		return err
+		return fmt.Errorf("rlhf: before step %d: %w", st.Step+1, err)
 	}
 	if st.Step == 0 && tc.EvalEvery > 0 {
 		before := &telemetry.Metrics{}
@@ -75,11 +77,11 @@ func (r *rank) loop(ctx context.Context, t stage, st *State, steps int, stop <-c
 		}
 		if last {
 			if err := t.finish(ctx, st); err != nil {
-				return err
+				return fmt.Errorf("rlhf: after step %d: %w", st.Step, err)
 			}
 		}
 		if last || stopping || st.Step%r.cfg.Checkpoint.Every == 0 {
-			if err := save(); err != nil {
+			if err := save(last || stopping); err != nil {
 				return err
 			}
 		}
@@ -106,6 +108,7 @@ func (r *rank) update(m *model, st *State, rate float64, losses []float64, sampl
 		r.observe(m)
 	}
 	applied := false
+	norm = math.NaN() // of a step that is not taken
 	if finite(losses...) {
 		if norm, applied, err = m.opt.Update(m.stream, rate); err != nil {
 			return norm, err

@@ -27,7 +27,6 @@ func (p *ppoStage) measure(st *State, it *iteration) *telemetry.Metrics {
 	}
 	score, spread := meanStd(it.scores)
 	_, entropy, _ := it.entropy.Moments(nil)
-	_, advantage, _ := it.advantages.Moments(it.masked)
 	_, ret, _ := it.returns.Moments(nil)
 	m.SetFloat(telemetry.ScoreMean, score)
 	m.SetFloat(telemetry.ScoreStd, spread)
@@ -35,7 +34,7 @@ func (p *ppoStage) measure(st *State, it *iteration) *telemetry.Metrics {
 	m.SetFloat(telemetry.KL, mean(it.rewards.KL))
 	m.SetFloat(telemetry.KLCoef, st.KL.Coef)
 	m.SetFloat(telemetry.Entropy, entropy)
-	m.SetFloat(telemetry.AdvantageMean, advantage)
+	m.SetFloat(telemetry.AdvantageMean, it.advantageMean)
 	m.SetFloat(telemetry.ReturnMean, ret)
 	m.SetFloat(telemetry.ResponseLengthMean, lengths/n)
 	m.SetFloat(telemetry.EODRate, ended/n)
@@ -89,14 +88,9 @@ func (p *ppoStage) evaluate(ctx context.Context, st *State, metrics *telemetry.M
 	for _, tr := range trajectories {
 		places = append(places, p.scoring.Place(len(tr.Response), tr.Finish == rollout.FinishEOD))
 	}
-	scores, err := p.scorer.Score(ctx, p.items(trajectories, prompts, places))
+	scores, err := p.scoresOf(ctx, trajectories, prompts, places)
 	if err != nil {
 		return err
-	}
-	for s, place := range places {
-		if place.Fixed {
-			scores[s] = place.Value
-		}
 	}
 	score, spread := meanStd(scores)
 	metrics.SetFloat(telemetry.ScoreHeldout, score)

@@ -8,13 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// physicalMemory is the size of the machine's memory in bytes, 0 if it is not known.
+// physicalMemory is the size of the machine's memory in bytes, or of what a container may use of it; 0 if it is not known.
 func physicalMemory() int {
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) != nil {
 		return 0
 	}
-	return int(info.Totalram) * int(info.Unit)
+	bytes := int(info.Totalram) * int(info.Unit)
+	if text, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+		if limit, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			bytes = min(bytes, limit)
+		}
+	}
+	return bytes
 }
 
 // residentMemory is what this process holds now, in bytes: anonymous memory, without the pages of mapped files.

@@ -37,7 +37,8 @@ func (t *rewardStage) finish(ctx context.Context, st *State) error {
 	}
 	center, spread := meanStd(scores)
 	if !finite(center, spread) || spread == 0 {
-		return fmt.Errorf("%w: normalise: %d samples score %g with standard deviation %g", ErrNumerical, len(scores), center, spread)
+		t.log.Error("not normalised: the samples' scores have no spread to scale by", "samples", len(scores), "mean", center, "standard deviation", spread)
+		return nil
 	}
 	t.model.config.Normalisation = &falcon.Normalisation{Gain: 1 / spread, Bias: -center / spread}
 	t.log.Info("normalised", "samples", len(scores), "mean", center, "standard deviation", spread)

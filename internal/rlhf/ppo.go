@@ -2,7 +2,7 @@ package rlhf
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"alfred/internal/config"
 	"alfred/internal/dataset"
@@ -38,7 +38,8 @@ type iteration struct {
 	logp, reference, entropy, values ppo.Ragged
 	rewards                          ppo.Rewards
 	advantages, returns              ppo.Ragged
-	bad                              []int // trajectories with numbers that are not finite
+	advantageMean                    float64 // before whitening
+	bad                              []int   // trajectories with numbers that are not finite
 }
 
 // miniBatch is one optimizer step's share of the rollouts. Its plan serves the log-probs before the step and the step itself.
@@ -61,13 +62,15 @@ func (p *ppoStage) iterate(ctx context.Context, st *State) (*iteration, *telemet
 		return nil, nil, err
 	}
 	// (2) Score them, and read the log-probs of reference and policy and the values, with the weights as they are.
-	if err := errors.Join(
-		p.score(ctx, it),
-		p.read(ctx, p.reference, it.policyBatches, it, &it.reference, nil),
-		p.read(ctx, p.policy, it.policyBatches, it, &it.logp, &it.entropy),
-		p.read(ctx, p.value, it.valueBatches, it, &it.values, nil),
-	); err != nil {
-		return nil, nil, err
+	for _, look := range []func() error{
+		func() error { return p.score(ctx, it) },
+		func() error { return p.read(ctx, p.reference, it.policyBatches, it, &it.reference, nil) },
+		func() error { return p.read(ctx, p.policy, it.policyBatches, it, &it.logp, &it.entropy) },
+		func() error { return p.read(ctx, p.value, it.valueBatches, it, &it.values, nil) },
+	} {
+		if err := look(); err != nil {
+			return nil, nil, err
+		}
 	}
 	// (3) Rewards per token, advantages, returns.
 	if err := p.credit(st, it); err != nil {
@@ -104,9 +107,6 @@ func (p *ppoStage) credit(st *State, it *iteration) (err error) {
 	if err != nil {
 		return err
 	}
-	if it.bad = it.rewards.NonFinite; len(it.bad) == 0 {
-		it.bad = nonFinite(it.values)
-	}
 	rewards := it.rewards.PerToken
 	if tc.WhitenRewards {
 		if rewards, err = ppo.Whiten(rewards, it.masked, false); err != nil {
@@ -116,6 +116,8 @@ func (p *ppoStage) credit(st *State, it *iteration) (err error) {
 	if it.advantages, it.returns, err = ppo.Advantages(rewards, it.values, tc.Gamma, tc.GAELambda); err != nil {
 		return err
 	}
+	it.bad = nonFinite(it.rewards.PerToken, it.values, it.returns)
+	_, it.advantageMean, _ = it.advantages.Moments(it.masked)
 	if tc.WhitenAdvantages {
 		it.advantages, err = ppo.Whiten(it.advantages, it.masked, true)
 	}
@@ -147,10 +149,10 @@ func mean(xs []float64) float64 {
 	return sum / float64(len(xs))
 }
 
-// nonFinite lists the sequences that hold a number that is not finite.
-func nonFinite(x ppo.Ragged) (bad []int) {
-	for s, row := range x {
-		if !finite(row...) {
+// nonFinite lists the sequences for which any of xs holds a number that is not finite.
+func nonFinite(xs ...ppo.Ragged) (bad []int) {
+	for s := range xs[0] {
+		if slices.ContainsFunc(xs, func(x ppo.Ragged) bool { return !finite(x[s]...) }) {
 			bad = append(bad, s)
 		}
 	}

@@ -2,12 +2,16 @@ package rlhf
 
 import (
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"alfred/internal/checkpoint"
+	"alfred/internal/checkpoint/storage"
 	"alfred/internal/dataset"
 	"alfred/internal/rollout"
 )
@@ -60,26 +64,52 @@ func readReplay(name string, eod int32, vocabulary int) ([]rollout.Record, error
 }
 
 // record writes the iteration's trajectories where a later run can replay them.
-func (p *ppoStage) record(st *State, it *iteration) (err error) {
+func (p *ppoStage) record(st *State, it *iteration) error {
 	if !p.cfg.Trajectory.Record || p.rec == nil {
 		return nil
 	}
 	records := make([]rollout.Record, len(it.trajectories))
 	for s, tr := range it.trajectories {
-		records[s] = rollout.Record{PromptIDs: tr.Prompt, ResponseIDs: tr.Response, Finish: tr.Finish, Score: &it.scores[s]}
+		records[s] = rollout.Record{PromptIDs: tr.Prompt, ResponseIDs: tr.Response, Finish: tr.Finish}
+		if finite(it.scores[s]) { // JSON has no other numbers: a replay will ask the scorer
+			records[s].Score = &it.scores[s]
+		}
 	}
 	path := p.in.dir.TrajectoryFile(st.Step + 1)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+	if err := storage.MkdirAll(storage.OS, filepath.Dir(path)); err != nil {
+		return fmt.Errorf("%w: %w", checkpoint.ErrStorage, err)
 	}
-	f, err := os.Create(path)
+	if err := storage.WriteFile(storage.OS, path, func(w io.Writer) error { return rollout.WriteRecords(w, records) }); err != nil {
+		return fmt.Errorf("%w: %w", checkpoint.ErrStorage, err)
+	}
+	return nil
+}
+
+// replayFiles lists the recorded iterations of a folder, in order.
+func replayFiles(dir string) (files []string, err error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() {
-		if e := f.Close(); err == nil {
-			err = e
+	for _, e := range entries {
+		if name := e.Name(); strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, ".jsonl.gz") {
+			files = append(files, filepath.Join(dir, name))
 		}
-	}()
-	return rollout.WriteRecords(f, records)
+	}
+	return files, nil
+}
+
+// cutTrajectories removes recorded iterations that the run has not come to: they belong to a past that a crash or a new start undid.
+func (r *run) cutTrajectories() error {
+	files, err := replayFiles(r.dir.Trajectories())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	last := r.dir.TrajectoryFile(r.st.Step)
+	for _, f := range files {
+		if f > last {
+			err = errors.Join(err, os.Remove(f))
+		}
+	}
+	return err
 }

@@ -1,9 +1,13 @@
 package rlhf
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"alfred/internal/checkpoint"
@@ -42,13 +46,27 @@ func (r *run) findCheckpoint() error {
 		r.log.Warn("checkpoint passed over", "reason", bad.String())
 	}
 	if errors.Is(err, checkpoint.ErrNone) && from == r.dir {
-		return nil
+		return r.startOver()
 	}
 	if err != nil {
 		return err
 	}
 	r.from = found
 	return r.compareConfig(from)
+}
+
+// startOver looks at a directory without checkpoints: a run that ended before its first one begins again, another one is refused.
+func (r *run) startOver() error {
+	if used, err := r.dir.Used(); err != nil || !used {
+		return err
+	}
+	if _, err := os.Stat(r.dir.Config()); err == nil {
+		if err := r.compareConfig(r.dir); err != nil {
+			return err
+		}
+	}
+	r.log.Warn("the run in this directory has no checkpoint: it starts over", "directory", string(r.dir))
+	return nil
 }
 
 // compareConfig refuses to go on under a configuration that differs in what must stay as it was.
@@ -67,7 +85,7 @@ func (r *run) compareConfig(from rundir.Dir) error {
 		}
 	}
 	if len(refused) > 0 {
-		return fmt.Errorf("%w: %s goes on from %s, where these may not change: %s", ErrUnsupported, r.dir, r.from.Dir, strings.Join(refused, "; "))
+		return fmt.Errorf("%w: %s goes on with the run in %s, where these may not change: %s", ErrUnsupported, r.dir, from, strings.Join(refused, "; "))
 	}
 	return nil
 }
@@ -85,24 +103,40 @@ func (r *run) restoreState() error {
 	if r.from == nil {
 		return nil
 	}
-	data := r.st.Data
-	if err := r.from.State(r.st); err != nil {
+	saved := newState()
+	if err := r.from.State(saved); err != nil {
 		return err
 	}
-	if r.st.Data != data {
-		return fmt.Errorf("%w: the data have changed since %s was written (fingerprint %.12s, now %.12s)", dataset.ErrData, r.from.Dir, r.st.Data, data)
+	if saved.Data != r.st.Data {
+		return fmt.Errorf("%w: the data have changed since %s was written (fingerprint %.12s, now %.12s)", dataset.ErrData, r.from.Dir, saved.Data, r.st.Data)
 	}
-	if !maps.Equal(r.st.Frozen, frozen) {
-		return fmt.Errorf("%w: the frozen models have changed since %s was written: %v, now %v", ErrMismatch, r.from.Dir, r.st.Frozen, frozen)
+	if !maps.Equal(saved.Frozen, frozen) {
+		return fmt.Errorf("%w: what the run reads besides its data has changed since %s was written: SHA-256 %v, now %v", ErrMismatch, r.from.Dir, saved.Frozen, frozen)
 	}
+	r.st = saved
 	r.log.Info("resuming", "checkpoint", r.from.Dir, "step", r.st.Step)
 	return nil
 }
 
-// frozen identifies the models that are used and not trained: checkpoints do not hold them.
+// frozen identifies, by SHA-256, what a run reads and checkpoints do not hold: models that are not trained, the tokenizer, a replay.
 func (in *inputs) frozen() (map[string]string, error) {
 	hashes := map[string]string{}
-	for role, m := range map[string]*checkpoint.Model{"reference": in.reference, "reward": in.reward} {
+	if in.tokenizer != nil {
+		hashes["tokenizer"] = in.tokenizer.SHA256()
+	}
+	if in.replay != nil {
+		sum := sha256.New()
+		for _, name := range in.replay {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", dataset.ErrData, err)
+			}
+			fmt.Fprintf(sum, "%s %d\n", filepath.Base(name), len(text))
+			sum.Write(text)
+		}
+		hashes["replay"] = hex.EncodeToString(sum.Sum(nil))
+	}
+	for role, m := range map[string]*checkpoint.Model{"reference": in.reference, "reward": in.reward, "policy of normalise": in.normaliser} {
 		if m == nil || role == "reward" && in.cfg.Stage == config.Reward {
 			continue
 		}
@@ -128,7 +162,9 @@ func (r *run) restoreModels(rk *rank, t stage) error {
 			return err
 		}
 		err = m.load(src)
-		m.config.Normalisation = src.Config.Normalisation
+		if r.cfg.Stage != config.Reward { // a reward model that is trained further is no longer calibrated
+			m.config.Normalisation = src.Config.Normalisation
+		}
 		src.Close()
 		if err != nil {
 			return err

@@ -20,7 +20,9 @@ type rewardStage struct {
 }
 
 func newReward(r *rank) (stage, error) {
-	m, err := r.newModel("reward", scoreConfig(r.in.reward.Config), &r.cfg.Optimizer)
+	cfg := scoreConfig(r.in.reward.Config)
+	cfg.Normalisation = nil // of an earlier training
+	m, err := r.newModel("reward", cfg, &r.cfg.Optimizer)
 	if err != nil {
 		return nil, err
 	}

@@ -61,8 +61,22 @@ func (p *ppoStage) score(ctx context.Context, it *iteration) error {
 		return nil
 	}
 	var err error
-	it.scores, err = p.scorer.Score(ctx, p.items(it.trajectories, it.prompts, it.places))
+	it.scores, err = p.scoresOf(ctx, it.trajectories, it.prompts, it.places)
 	return err
+}
+
+// scoresOf asks the scorer; where the rules fix a score, that is what counts.
+func (p *ppoStage) scoresOf(ctx context.Context, trajectories []rollout.Trajectory, prompts []dataset.Prompt, places []ppo.ScorePlace) ([]float64, error) {
+	scores, err := p.scorer.Score(ctx, p.items(trajectories, prompts, places))
+	if err != nil {
+		return nil, err
+	}
+	for s, place := range places {
+		if place.Fixed {
+			scores[s] = place.Value
+		}
+	}
+	return scores, nil
 }
 
 // items are the trajectories as a scorer sees them.

@@ -6,12 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"alfred/internal/backend"
 	"alfred/internal/checkpoint"
+	"alfred/internal/checkpoint/storage"
 	"alfred/internal/collective/inproc"
 	"alfred/internal/config"
 	"alfred/internal/mesh"
@@ -124,12 +125,13 @@ func (r *run) rank(ctx context.Context, device backend.Device, world *inproc.Wor
 	}
 	saver := &checkpoint.Saver{Dir: r.dir.Checkpoints(), Keep: r.cfg.Checkpoint.Keep, Mesh: r.mesh, World: rk.world}
 	st := r.st.clone() // each rank advances its own, and they stay equal
-	save := func() error { return rk.save(saver, t, st, configHash(r.cfg)) }
+	save := func(final bool) error { return rk.save(saver, t, st, configHash(r.cfg), final) }
 	return rk.loop(ctx, t, st, r.in.steps(), r.env.Stop, save)
 }
 
-// save writes a checkpoint once everything that was recorded is on disk.
-func (r *rank) save(saver *checkpoint.Saver, t stage, st *State, hash string) error {
+// save writes a checkpoint once everything that was recorded is on disk. A failure can be passed over only while another one will
+// be tried: that of the final one would lose work without a word.
+func (r *rank) save(saver *checkpoint.Saver, t stage, st *State, hash string, final bool) error {
 	snapshot := checkpoint.Snapshot{Stage: r.cfg.Stage, Step: st.Step, ConfigHash: hash, State: st, Assets: r.in.tokenizerFiles}
 	for _, m := range t.trained() {
 		cfg := m.config
@@ -146,7 +148,7 @@ func (r *rank) save(saver *checkpoint.Saver, t stage, st *State, hash string) er
 		_, err = saver.Save(r.stream, snapshot)
 	}
 	end(0)
-	if err != nil && errors.Is(err, checkpoint.ErrStorage) && r.cfg.Checkpoint.OnError == "continue" {
+	if err != nil && !final && errors.Is(err, checkpoint.ErrStorage) && r.cfg.Checkpoint.OnError == "continue" {
 		st.FailedSaves++
 		r.log.Error("checkpoint failed, the next one will be tried (checkpoint.on_error: continue)", "step", st.Step, "failed so far", st.FailedSaves, "error", err)
 		return nil
@@ -156,7 +158,8 @@ func (r *rank) save(saver *checkpoint.Saver, t stage, st *State, hash string) er
 
 // openFiles starts the files of the run directory, cut back to the step that the run goes on from.
 func (r *run) openFiles() error {
-	if err := os.WriteFile(r.dir.Config(), r.cfg.YAML(), 0o644); err != nil {
+	write := func(w io.Writer) error { _, err := w.Write(r.cfg.YAML()); return err }
+	if err := errors.Join(storage.WriteFile(storage.OS, r.dir.Config(), write), r.cutTrajectories()); err != nil {
 		return fmt.Errorf("%w: %w", checkpoint.ErrStorage, err)
 	}
 	if r.env.Recorder == nil {

@@ -29,7 +29,8 @@ func (p *ppoStage) selfCheck(ctx context.Context) error {
 		for _, answer := range pair[1:] {
 			response := append(p.in.tokenizer.Encode(" "+answer), p.in.eod)
 			tr := rollout.Trajectory{Prompt: prompt, Response: response, Finish: rollout.FinishEOD}
-			if len(prompt)+len(response) > p.in.positions {
+			if most := min(p.in.positions, p.replicas.Budget); len(prompt)+len(response) > most {
+				p.log.Info("reward model self-check left out: its pairs are longer than a micro-batch or the context", "tokens", len(prompt)+len(response), "limit", most)
 				return nil
 			}
 			items = append(items, reward.Item{Trajectory: tr, Read: p.readAt(tr, p.scoring.Place(len(response), true))})

@@ -31,7 +31,7 @@ type State struct {
 	PromptsSeen int64             `json:"prompts_seen"` // prompts rolled out
 	TokensSeen  int64             `json:"tokens_seen"`  // tokens trained on
 	KL          ppo.KLController  `json:"kl"`
-	Skipped     int               `json:"skipped"` // optimizer steps that were dropped
+	Skipped     int               `json:"skipped"` // optimizer steps that were dropped; a dropped iteration counts once
 	Streak      map[string]int    `json:"streak"`  // by model: how many were dropped in a row
 	Updates     map[string]int    `json:"updates"` // by model: optimizer steps taken
 	FailedSaves int               `json:"failed_saves"`

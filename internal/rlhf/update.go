@@ -45,7 +45,8 @@ func (p *ppoStage) miniBatches(it *iteration, iteration, epochs, steps int, mode
 // permutation orders n rollouts for a later epoch of an iteration, by the addressed generator.
 func (p *ppoStage) permutation(iteration, epoch int, model uint32, n int) []int {
 	key := random.Key{Seed: p.cfg.Run.Seed, Purpose: random.Permute}
-	return key.Permutation(uint32(iteration)<<8|model<<7|uint32(epoch), n)
+	epochs := max(p.cfg.Trainer.PolicyEpochs, p.cfg.Trainer.ValueEpochs)
+	return key.Permutation(uint32(2*(iteration*epochs+epoch))+model, n)
 }
 
 // firstEpoch is the mini-batches that cover every rollout once.
@@ -98,6 +99,7 @@ func (b miniBatch) pickFlags(m pipeline.MicroBatch, x []bool) (flags []bool) {
 
 // rows views an output per sequence, and says where each lies.
 func rows(out pipeline.Output, xs []float64) (r ppo.Ragged, spans [][2]int) {
+	r = ppo.Ragged{} // of an empty micro-batch: nothing, but given
 	out.Each(func(_, lo, hi int) {
 		r, spans = append(r, xs[lo:hi]), append(spans, [2]int{lo, hi})
 	})
@@ -109,7 +111,6 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 	defer p.rec.Phase("policy_update")(0)
 	tc := &p.cfg.Trainer
 	cfg := ppo.PolicyConfig{ClipRange: tc.ClipRangePolicy, EntropyCoef: tc.EntropyCoef}
-	rate := p.policy.learningRate(p.cfg.PolicyOptimizer.ScheduleUnit, st.Step)
 	var losses, norms []float64
 	var all ppo.PolicyStats
 	for k, b := range it.policyBatches {
@@ -147,6 +148,8 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 					ErrNumerical, stats.MaxRatioError, tc.RatioTolerance)
 			}
 		}
+		rate := p.policy.learningRate(p.cfg.PolicyOptimizer.ScheduleUnit, st.Step)
+		metrics.SetFloat(telemetry.LRPolicy, rate)
 		norm, err := p.update(p.policy, st, rate, []float64{loss}, p.names(it, b.members))
 		if err != nil {
 			return err
@@ -158,7 +161,6 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 			break
 		}
 	}
-	metrics.SetFloat(telemetry.LRPolicy, rate)
 	metrics.SetFloat(telemetry.PolicyLoss, mean(losses))
 	metrics.SetFloat(telemetry.PolicyGradNorm, mean(norms))
 	metrics.SetFloat(telemetry.ApproxKL, all.ApproxKL())
@@ -173,7 +175,6 @@ const droppedPolicySteps telemetry.Name = "dropped_policy_steps"
 func (p *ppoStage) updateValue(ctx context.Context, st *State, it *iteration, metrics *telemetry.Metrics) error {
 	defer p.rec.Phase("value_update")(0)
 	tc := &p.cfg.Trainer
-	rate := p.value.learningRate(p.cfg.ValueOptimizer.ScheduleUnit, st.Step)
 	var losses, norms []float64
 	var all ppo.ValueStats
 	for _, b := range it.valueBatches {
@@ -198,6 +199,8 @@ func (p *ppoStage) updateValue(ctx context.Context, st *State, it *iteration, me
 		if err != nil {
 			return err
 		}
+		rate := p.value.learningRate(p.cfg.ValueOptimizer.ScheduleUnit, st.Step)
+		metrics.SetFloat(telemetry.LRValue, rate)
 		norm, err := p.update(p.value, st, rate, []float64{loss}, p.names(it, b.members))
 		if err != nil {
 			return err
@@ -205,7 +208,6 @@ func (p *ppoStage) updateValue(ctx context.Context, st *State, it *iteration, me
 		losses, norms = append(losses, loss), append(norms, norm)
 		all.Add(stats)
 	}
-	metrics.SetFloat(telemetry.LRValue, rate)
 	metrics.SetList(telemetry.ValueLoss, losses)
 	metrics.SetFloat(telemetry.ValueGradNorm, mean(norms))
 	metrics.SetFloat(telemetry.ValueClipFraction, all.ClipFraction())

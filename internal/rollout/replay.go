@@ -2,10 +2,12 @@ package rollout
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Record is one line of a replay file: a trajectory, and its score if it has one. Files hold one iteration each, one line per
@@ -43,6 +45,9 @@ func ReadRecords(name string, r io.Reader, eod int32, vocabulary int) ([]Record,
 		if err != nil && err != io.EOF {
 			return nil, fmt.Errorf("rollout: %s:%d: %w", name, line, err)
 		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			continue
+		}
 		var rec Record
 		if err := json.Unmarshal(text, &rec); err != nil {
 			problems = append(problems, fmt.Errorf("rollout: %s:%d: %w", name, line, err))
@@ -68,8 +73,9 @@ func (r Record) check(eod int32, vocabulary int) error {
 			}
 		}
 	}
-	if last := r.ResponseIDs[len(r.ResponseIDs)-1]; (r.Finish == FinishEOD) != (last == eod) {
-		return fmt.Errorf("finish is %q and the last response token is %d, end of document is %d", r.Finish, last, eod)
+	at, last := slices.Index(r.ResponseIDs, eod), len(r.ResponseIDs)-1
+	if (r.Finish == FinishEOD) != (at == last) || at >= 0 && at < last {
+		return fmt.Errorf("finish is %q, response_ids has %d tokens and the token that ends documents, %d, is number %d of them", r.Finish, last+1, eod, at+1)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import reference
 import shapes
 from checks import relative
 from command import float32
-from theirs import FLOAT32, check_loading
+from theirs import FLOAT32, check_config, check_loading
 
 TOKENIZER = falcon_model.ROOT / "internal/tokenizer/testdata/small.tokenizer.json"
 ENTRIES, EOD = 1001, 1000  # of this tokenizer
@@ -29,6 +29,10 @@ UPDATE = 1e-4  # of a tensor, L2: |update - expected| <= 1e-4 |expected|, ten ti
 # A gradient that is truly zero leaves nothing to compare: that of the key part of a bias where positions are not rotated, and of the
 # last norm's bias where only differences of scores count.
 NO_GRADIENT = ("query_key_value.bias", "ln_f.bias")
+
+# Keys of config.json that training adds, and those in which a score head differs from a language model.
+ALFRED = ("alfred_role",)
+SCORE = ("architectures", "pad_token_id", "id2label", "label2id", "num_labels", "alfred_reward_gain", "alfred_reward_bias")
 
 
 def form(checks, alfred, form, number, seed):
@@ -61,6 +65,7 @@ def new_model(checks, alfred, name, form, head, type_, draw):
     (given / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}))
     alfred.run("init-model", "--config", given / "config.json", "--tokenizer", draw.choice((given, given / "tokenizer.json")),
                "--seed", draw.randrange(100), "--precision", type_, "--out", directory)
+    check_config(checks, given, directory, but=("dtype", *(["pad_token_id"] if head == "score" else [])))
     checks.attempt("init-model", same_numbers, checks, alfred, directory, directory, head, type_, draw)
     return directory
 
@@ -149,6 +154,7 @@ def fine_tuned(checks, alfred, base, type_, tensor, draw):
     run, losses = train_on_all(alfred, "sft", f"{base.name}-sft-{type_}-{tensor}", rows, "prompts", tensor, {"policy": str(base), "precision": type_})
     exported = alfred.export(run, f"{run}-export", "--model", "policy")
     same_numbers(checks, alfred, run, exported, "language", type_, draw)
+    check_config(checks, base, exported, but=("dtype", *ALFRED))
     check_changed(checks, base, exported, type_)
     if tensor == 1:  # one rank's folder in a checkpoint is a whole model
         check_loading(checks, run / "checkpoints" / f"{STEPS:06}" / "policy", "language", type_)
@@ -165,6 +171,7 @@ def reward_model(checks, alfred, base, type_, tensor, draw):
                                trajectory={"continuation_max_len": 16, "prompt_max_len": 64}, normalise={"policy": str(base), "samples": 8})
     exported = alfred.export(run, f"{run}-export", "--model", "reward")
     same_numbers(checks, alfred, run, exported, "score", type_, draw)
+    check_config(checks, base, exported, but=("dtype", *ALFRED, *SCORE))
     check_changed(checks, base, exported, type_)
     if type_ == "float32":
         tok = AutoTokenizer.from_pretrained(base)
@@ -186,4 +193,5 @@ def ppo(checks, alfred, base, reward, tensor, draw):
     for which, head, start in (("policy", "language", base), ("value", "score", f"{reward}-export")):
         exported = alfred.export(run, f"{run}-export-{which}", "--model", which)
         same_numbers(checks, alfred, run, exported, head, "float32", draw, "--which", which)
+        check_config(checks, start, exported, but=("dtype", *ALFRED))
         check_changed(checks, start, exported, "float32")

@@ -1,5 +1,6 @@
 """theirs -> ours: models that transformers wrote, read, run and written back by alfred."""
 import torch
+from transformers import AutoConfig
 
 import falcon_model
 import reference
@@ -105,6 +106,7 @@ def export(checks, alfred, directory, head, dtype):
         wrong = [name for name in names if before.get(name) != after.get(name)]
         checks.none_of(f"exported {flags[1] if flags else 'as it is'}: tensors, SHA-256", wrong, len(names))
         check_loading(checks, exported, head, flags[1] if flags else dtype)
+        check_config(checks, directory, exported, but=("dtype",) if flags else ())
 
 
 def check_loading(checks, directory, head, dtype):
@@ -112,6 +114,23 @@ def check_loading(checks, directory, head, dtype):
     model, wrong = reference.open_model(directory, head, dtype="auto")
     wrong += [f"{name} is {p.dtype}" for name, p in model.named_parameters() if p.dtype != getattr(torch, dtype)]
     checks.none_of("loads in transformers: keys, types", wrong, len(list(model.parameters())))
+
+
+def check_config(checks, given, written, but=()):
+    """config.json means to transformers what it meant before, apart from the keys in but."""
+    configs = []
+    for directory in (given, written):
+        c = AutoConfig.from_pretrained(directory).to_dict()
+        if c["multi_query"] and not c["new_decoder_architecture"]:
+            del c["num_kv_heads"]  # there is one, whatever is written
+        if c["parallel_attn"] and c["num_ln_in_parallel_attn"] is None:
+            c["num_ln_in_parallel_attn"] = 2 if c["new_decoder_architecture"] else 1
+        configs.append(c)
+    a, b = configs
+    # The last one is a key of older versions, always false here.
+    passed_over = {"transformers_version", "_name_or_path", "apply_residual_connection_post_layernorm", *but}
+    keys = sorted((a.keys() | b.keys()) - passed_over)
+    checks.none_of("config.json: keys", [f"{k}: {a.get(k)} became {b.get(k)}" for k in keys if a.get(k) != b.get(k)], len(keys))
 
 
 def score_model(checks, alfred, form, number, seed):

@@ -1,8 +1,7 @@
 //go:build cgo
 
-// The kernels of the CPU backend: single-threaded, re-entrant, without state and without calls to libc. Each works on one
-// tile of an operation; which tiles there are and who works on them is decided in Go. The structs mirror those in kernels.go
-// field by field.
+// The kernels of the CPU backend: single-threaded, re-entrant and without state. Each works on one tile of an operation; which
+// tiles there are and who works on them is decided in Go. The structs mirror those in kernels.go field by field.
 //
 // Rules that all of them keep, so that a row has the same bits whatever surrounds it:
 //   - products are accumulated by one fused multiply-add per term, in ascending order of the summation index (targets without
@@ -11,6 +10,10 @@
 //   - bfloat16 is widened when loaded and rounded to nearest even once when stored.
 #ifndef ALFRED_KERNELS_H
 #define ALFRED_KERNELS_H
+
+#if !defined(__GNUC__) || defined(__clang__)
+#error "the kernels are written for gcc: build with CC=gcc, or with CGO_ENABLED=0 for the slow ones in Go"
+#endif
 
 #include <stdint.h>
 

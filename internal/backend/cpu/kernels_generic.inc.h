@@ -1,7 +1,5 @@
-// All kernels for one target. The including file sets ISA, W, MR and the target options.
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#endif
+// All kernels for one target. The including file sets ISA, W, MR and the target options. -std=c11 keeps the compiler from fusing
+// multiplications and additions by itself: which ones are fused is written out.
 
 #include "kernels.h"
 #include "vector.inc.h"

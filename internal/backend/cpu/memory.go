@@ -7,8 +7,11 @@ import (
 )
 
 // buffer is memory outside the Go heap, zero at first and committed by the operating system when it is touched. It is unmapped
-// when it is no longer reachable.
-type buffer struct{ bytes []byte }
+// when it is released or no longer reachable.
+type buffer struct {
+	bytes   []byte
+	cleanup runtime.Cleanup
+}
 
 func newBuffer(size int) (*buffer, error) {
 	if size == 0 {
@@ -18,9 +21,18 @@ func newBuffer(size int) (*buffer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reserving %d bytes: %w", size, err)
 	}
-	b := &buffer{bytes}
-	runtime.AddCleanup(b, unmapMemory, bytes)
+	b := &buffer{bytes: bytes}
+	b.cleanup = runtime.AddCleanup(b, unmapMemory, bytes)
 	return b, nil
+}
+
+// release unmaps the memory at once; the collector may not come by for minutes. Nobody may use it any more.
+func (b *buffer) release() {
+	if b.bytes != nil {
+		b.cleanup.Stop()
+		unmapMemory(b.bytes)
+		b.bytes = nil
+	}
 }
 
 // Size is the number of bytes.
@@ -42,6 +54,7 @@ func (s *scratch) reset() {
 		total := 0
 		for _, b := range s.blocks {
 			total += b.Size()
+			b.release()
 		}
 		s.blocks = s.blocks[:0]
 		s.grow(total)

@@ -121,7 +121,7 @@ func (c *packedWeights) entry(w tensor.Tensor, u use) *packedWeight {
 	return e
 }
 
-// drop forgets a copy; its memory goes when the buffer is unreachable.
+// drop gives a copy back. Its stamp is unreachable, so nobody reads it.
 func (c *packedWeights) drop(key packedKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,6 +129,7 @@ func (c *packedWeights) drop(key packedKey) {
 		delete(c.entries, key)
 		if e.buf != nil {
 			c.bytes -= e.buf.Size()
+			e.buf.release()
 		}
 	}
 }

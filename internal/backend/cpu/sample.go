@@ -73,6 +73,29 @@ func (q *queue) SamplePick(tokens, stats, logits, blocks, uniforms, banned tenso
 	})
 }
 
+// numbers reports whether no x is NaN or +Inf; a block of banned entries has -Inf.
+func numbers(xs []float32) bool {
+	for _, x := range xs {
+		if x != x || x > math.MaxFloat32 {
+			return false
+		}
+	}
+	return true
+}
+
+// any is a token for a row without a distribution: the lowest entry of the vocabulary that is not banned, where it is held. The
+// statistics are NaN and tell what happened.
+func (z row32) any(first int) (int, bool) {
+	entry := 0
+	if z.banned+first == 0 {
+		entry = 1
+	}
+	if i := entry - first; i >= 0 && i < len(z.logits) {
+		return i, true
+	}
+	return none, true
+}
+
 // none is the choice of a row whose token another rank holds.
 const none = -1
 

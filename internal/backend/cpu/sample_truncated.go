@@ -15,7 +15,7 @@ const firstRanked = 256
 
 // SampleTruncated draws from the largest entries; the cumulative distribution is walked from the largest down.
 func (q *queue) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.Tensor, d backend.Draw) {
-	if !q.computes("sample truncated", tokens, stats, logits, banned) || !q.begin("sample truncated", uniforms) {
+	if !q.begin("sample truncated", tokens, stats, logits, uniforms, banned) {
 		return
 	}
 	defer q.end()
@@ -23,6 +23,9 @@ func (q *queue) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.T
 		return
 	}
 	q.draw(tokens, stats, logits, banned, d, func(w *worker, z row32, n int) (int, bool) {
+		if !numbers(z.logits) {
+			return z.any(d.First)
+		}
 		return q.truncated(w, z, d, doubles(uniforms)[n])
 	})
 }
@@ -36,7 +39,7 @@ func (q *queue) truncated(w *worker, z row32, d backend.Draw, u float64) (int, b
 		zs[v] = float32(z.at(v))
 		top = max(top, zs[v])
 	}
-	if math.IsInf(float64(top), 0) || top != top {
+	if math.IsInf(float64(top), -1) {
 		return none, false
 	}
 	for v, x := range zs {

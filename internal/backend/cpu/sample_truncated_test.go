@@ -1,0 +1,36 @@
+package cpu
+
+import (
+	"testing"
+
+	"alfred/internal/backend"
+	"alfred/internal/tensor"
+)
+
+// TestFlatDistributionNeedsManyEntries: of 2,000 equal entries, one of them banned, 90 % are 1,800, the lowest ids first. Ranking
+// the largest few of them does not suffice.
+func TestFlatDistributionNeedsManyEntries(t *testing.T) {
+	r := newRig(t, Options{Workers: 2}, 8<<20)
+	const n, v, ban = 400, 2001, 7
+	us := make([]float64, n)
+	for i := range us {
+		us[i] = (float64(i) + 0.5) / n
+	}
+	logits, uniforms, tokens, stats := r.s.Zeros(tensor.Float32, n, v), r.s.Alloc(tensor.Float64, n), r.s.Alloc(tensor.Int32, n), r.s.Zeros(tensor.Float32, n, 4)
+	r.s.Upload(uniforms, backend.Float64s(us))
+	banned := r.ints([]int{n}, func(int) int { return ban })
+	r.s.SampleTruncated(tokens, stats, logits, uniforms, banned, backend.Draw{Head: backend.Head{Scale: 1}, TopP: 0.9})
+	got := make([]int32, n)
+	if err := r.s.Download(backend.Int32s(got), tokens).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i, u := range us {
+		want := int32(u * 1800)
+		if want >= ban {
+			want++
+		}
+		if got[i] != want {
+			t.Errorf("u = %v gives entry %d, want %d", u, got[i], want)
+		}
+	}
+}
