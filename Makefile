@@ -19,8 +19,7 @@ test: ## all tests that need neither GPU nor Python
 	$(GO) test ./...
 
 race: ## tests of the concurrent packages under the race detector
-	$(GO) test -race ./internal/collective/... ./internal/telemetry/... ./internal/backend/cpu/... ./internal/checkpoint/... ./internal/rollout/... ./internal/pipeline/... ./internal/dataset/... ./internal/reward/... ./internal/rundir/...
-	$(GO) test -race -short ./internal/rlhf/...
+	$(GO) test -race -short $(addprefix ./internal/,backend/cpu collective/... telemetry checkpoint rollout pipeline dataset/... reward rundir rlhf)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)
