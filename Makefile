@@ -19,7 +19,8 @@ test: ## all tests that need neither GPU nor Python
 	$(GO) test ./...
 
 race: ## tests of the concurrent packages under the race detector
-	$(GO) test -race -short $(addprefix ./internal/,backend/cpu collective/... telemetry checkpoint rollout pipeline dataset/... reward rundir rlhf)
+	$(GO) test -race -short $(addprefix ./internal/,collective/... telemetry checkpoint rollout pipeline dataset/... reward rundir rlhf)
+	$(GO) test -race -short -run 'Share|Packed|Steady|Determinism' ./internal/backend/cpu
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)
