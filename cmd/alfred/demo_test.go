@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"os"
@@ -131,5 +132,32 @@ func TestDemoStops(t *testing.T) {
 	p.interrupted(os.Interrupt)
 	if err := p.Train(context.Background(), "", nil); exitCode(err) != exitStopped {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestDemoStopsInGoodOrder: a signal during a stage saves it, and the demo says how it goes on.
+func TestDemoStopsInGoodOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for some seconds")
+	}
+	dir := filepath.Join(t.TempDir(), "demo")
+	cmd := alfredProcess(t, "demo", "--dir", dir)
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	text := bufio.NewScanner(errs)
+	for text.Scan() && !strings.Contains(text.Text(), "step  50/") {
+	}
+	cmd.Process.Signal(os.Interrupt)
+	said := rest(text)
+	if code := ended(t, cmd); code != exitStopped || !strings.Contains(said, "stopping after this step") || !strings.Contains(said, "the same command goes on") {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	if got := must(t, "", "checkpoint", "verify", filepath.Join(dir, "sft")); strings.Count(got, ": good: ") != 1 {
+		t.Errorf("%s", got)
 	}
 }

@@ -8,7 +8,7 @@ class Checks:
     """Prints a line per check. A check that raises an exception has failed."""
 
     def __init__(self):
-        self.passed, self.failed, self.group, self.group_failed = 0, [], "", False
+        self.passed, self.failed, self.group = 0, [], ""
 
     def start(self, group):
         """Names what the checks from here on are about."""
@@ -17,32 +17,28 @@ class Checks:
 
     def at_most(self, what, error, limit, note=""):
         """Passes if error <= limit; an error that is no number fails."""
-        good = error <= limit
-        self._count(what, good)
-        print(f"  {'ok  ' if good else 'FAIL'} {what:<44} {error:9.2e} of {limit:g}{'   ' + note if note else ''}", flush=True)
+        self._report(what, error <= limit, f"{error:9.2e} of {limit:g}   {note}")
 
     def none_of(self, what, wrong, among, note=""):
         """Passes if the list of wrong things is empty and there was something to look at."""
-        good = not wrong and among > 0
-        self._count(what, good)
-        listed = "; ".join(str(w) for w in wrong[:5]) + ("; ..." if len(wrong) > 5 else "")
-        print(f"  {'ok  ' if good else 'FAIL'} {what:<44} {len(wrong):>4} wrong of {among} {note}{'   ' + listed if listed else ''}", flush=True)
+        listed = "; ".join(map(str, wrong[:5])) + ("; ..." if len(wrong) > 5 else "")
+        self._report(what, not wrong and among > 0, f"{len(wrong):4} wrong of {among}   {note} {listed}")
 
     def attempt(self, what, function, *arguments):
         """Calls a function that makes checks."""
         try:
             return function(*arguments)
         except Exception as problem:  # whatever it was, the other checks must still run
-            self._count(what, False)
             where = traceback.extract_tb(problem.__traceback__)[-1]
-            print(f"  FAIL {what}: {type(problem).__name__} at {where.name}:{where.lineno}: {problem}", flush=True)
+            self._report(what, False, f"{type(problem).__name__} at {where.name}:{where.lineno}: {problem}")
         return None
 
-    def _count(self, what, good):
+    def _report(self, what, good, result):
         if good:
             self.passed += 1
         else:
             self.failed.append(f"{self.group}: {what}")
+        print(f"  {'ok  ' if good else 'FAIL'} {what:<42} {result}".rstrip(), flush=True)
 
 
 def relative(ours, theirs):

@@ -37,9 +37,9 @@ class Alfred:
 
     def score(self, model, sequences, *flags):
         """The lines for lists of ids, in order."""
-        lines = self._exchange([{"id": i, "ids": s} for i, s in enumerate(sequences)], "score", "--model", model, *flags,
-                               give="--input", take="--output")
-        assert [(x["id"], x["ids"]) for x in lines] == list(enumerate(sequences)), "score changed ids or their order"
+        rows = [{"id": i, "ids": s} for i, s in enumerate(sequences)]
+        lines = self._exchange(rows, "score", "--model", model, *flags, give="--input", take="--output")
+        assert [{k: x[k] for k in ("id", "ids")} for x in lines] == rows, "score changed ids or their order"
         return lines
 
     def log_probs(self, model, sequences, *flags):
@@ -47,17 +47,21 @@ class Alfred:
         out = []
         for line, ids in zip(self.score(model, sequences, *flags), sequences):
             first, *rest = line["logprobs"]
-            assert first is None and len(rest) == len(ids) - 1, f"{len(line['logprobs'])} log-probs for {len(ids)} tokens"
+            assert first is None and len(rest) == len(ids) - 1, f"{len(rest) + 1} log-probs for {len(ids)} tokens"
             rest = float32(rest)
             assert abs(line["sum"] - sum(rest)) <= 1e-6 * (1 + abs(line["sum"])), "the sum is not that of the log-probs"
             out += rest
         return out
 
     def generate(self, model, prompts, *flags):
-        return self._exchange([{"prompt_ids": p} for p in prompts], "generate", "--model", model, *flags,
-                              give="--prompts", take="--output")
+        """The lines for prompts of ids, in order."""
+        rows = [{"prompt_ids": p} for p in prompts]
+        lines = self._exchange(rows, "generate", "--model", model, *flags, give="--prompts", take="--output")
+        assert [x["prompt_ids"] for x in lines] == prompts, "generate changed prompts or their order"
+        return lines
 
     def export(self, source, out, *flags):
+        """Returns the new directory."""
         self.run("checkpoint", "export", source, "--out", out, *flags)
         return Path(out)
 
@@ -70,5 +74,7 @@ class Alfred:
         return run, [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
     def tokenize(self, tokenizer, texts, *flags):
+        """The ids of each text."""
         rows = "".join(json.dumps({"text": t}) + "\n" for t in texts)
-        return [json.loads(line)["ids"] for line in self.run("tokenize", "--tokenizer", tokenizer, *flags, stdin=rows).splitlines()]
+        out = self.run("tokenize", "--tokenizer", tokenizer, *flags, stdin=rows)
+        return [json.loads(line)["ids"] for line in out.splitlines()]

@@ -1,6 +1,14 @@
 """Compares alfred with transformers, live, in both directions, on random shapes of all forms of Falcon.
 
-    python scripts/parity/parity.py --alfred bin/alfred [--seed N] [--rounds N]
+    python scripts/parity/parity.py --alfred bin/alfred [--seed N] [--rounds N] [--forms FORM...]
+
+theirs.py: models that transformers wrote (40b with two and one layer norms, 7b, rw, and mixtures of their flags; tied
+and untied; language and score heads; float32 and bfloat16; one file and several), scored, continued and exported by
+alfred. ours.py: models that alfred initialised, fine-tuned, trained as reward models and by PPO, on one and two tensor
+ranks, exported and run by transformers; torch repeats the training steps. The limits are at the top of these two files.
+
+Prints a line per check with the largest error and its limit. When one fails, the exit code is 1 and what the checks read
+and wrote is kept.
 """
 import argparse
 import shutil
@@ -33,13 +41,14 @@ def main():
     alfred = Alfred(options.alfred, directory)
     for form in options.forms:
         for number in range(options.rounds):
-            checks.attempt(f"theirs {form} {number}", theirs.language_model, checks, alfred, form, number, options.seed)
-            checks.attempt(f"theirs {form} {number} score", theirs.score_model, checks, alfred, form, number, options.seed)
-            checks.attempt(f"ours {form} {number}", ours.form, checks, alfred, form, number, options.seed)
-    print(f"\n{checks.passed + len(checks.failed)} checks, {len(checks.failed)} failed, in {time.monotonic() - start:.0f} s")
+            for check in (theirs.language_model, theirs.score_model, ours.models):
+                name = f"{check.__module__} {form} {number}"
+                checks.attempt(name, check, checks, alfred, form, number, options.seed)
+    print(f"\n{checks.passed + len(checks.failed)} checks, {len(checks.failed)} failed, seed {options.seed}, "
+          f"{time.monotonic() - start:.0f} s")
     for name in checks.failed:
         print(f"  FAIL {name}")
-    if checks.failed:
+    if checks.failed or not checks.passed:
         print(f"what they read and wrote is in {directory}")
         raise SystemExit(1)
     shutil.rmtree(directory)

@@ -18,55 +18,55 @@ _MIXED = (
     dict(FLAGS["rw"], alibi=False),
     dict(FLAGS["rw"], multi_query=True, bias=False),
 )
-# Every form meets every value of these within three rounds: a step of 3 through the 8 combinations changes each bit.
-STORAGE = list(itertools.product((True, False), ("float32", "bfloat16"), (False, True)))  # tied, type, sharded
+_STORAGE = list(itertools.product((True, False), ("float32", "bfloat16"), (False, True)))
 
 
 def storage(form, number, shift=0):
-    """How the model of a form's round is stored: (tied, type, sharded)."""
-    return STORAGE[(3 * number + FORMS.index(form) + shift) % len(STORAGE)]
+    """How the model of a form's round is stored: (tied, type, in several files).
+
+    Three rounds meet both values of each: a step of 3 through the 8 combinations changes every one of them.
+    """
+    return _STORAGE[(3 * number + FORMS.index(form) + shift) % len(_STORAGE)]
 
 
 def generator(seed, *names):
     """Random numbers that depend on the seed and on what they are for, not on what else was drawn."""
-    return random.Random("/".join(str(n) for n in (seed, *names)))
-
-
-def flags(form, draw):
-    return draw.choice(_MIXED) if form == "mixed" else FLAGS[form]
+    return random.Random("/".join(map(str, (seed, *names))))
 
 
 def config(form, draw, kv_heads=(1, 2, 3, 4), **fixed):
-    """A random configuration; kv_heads are to choose from where heads are grouped, and fixed goes before what is drawn."""
-    f = flags(form, draw)
+    """A random configuration. kv_heads are to choose from where heads are grouped; fixed goes before what is drawn."""
+    flags = draw.choice(_MIXED) if form == "mixed" else FLAGS[form]
     kv = draw.choice(kv_heads)
-    if f["new_decoder_architecture"]:
+    if flags["new_decoder_architecture"]:
         heads = kv * draw.randint(1, 12 // kv)
-    elif f["alibi"]:
-        heads = draw.choice((3, 5, 6, 7, 9, 10, 11, 12, 13))  # no power of two: their slopes are not exact in bfloat16
+    elif flags["alibi"]:
+        heads = draw.choice((3, 5, 6, 7, 9, 10, 11, 12, 13))  # no power of two: slopes that bfloat16 must round
     else:
         heads = draw.randint(1, 9)
+    if not flags["new_decoder_architecture"]:
+        kv = draw.choice((None, 1, heads)) if flags["multi_query"] else None  # passed over by transformers
     head_dim = draw.choice([k for k in range(8, 65, 2) if k * heads <= 288])
     hidden = heads * head_dim
-    grouped = f["new_decoder_architecture"]
+    theta = draw.choice((10000.0, 500042.0, round(draw.uniform(2000, 90000), 2)))
     sizes = dict(
-        hidden_size=hidden, num_attention_heads=heads,
-        num_kv_heads=kv if grouped else None if not f["multi_query"] else draw.choice((None, 1, heads)),
+        hidden_size=hidden, num_attention_heads=heads, num_kv_heads=kv, num_hidden_layers=draw.randint(1, 3),
         ffn_hidden_size=draw.choice((4 * hidden, draw.randint(hidden // 2, 3 * hidden))),
-        num_hidden_layers=draw.randint(1, 3),
-        vocab_size=draw.choice([v for v in range(67, 1500) if v % 64]),
-        max_position_embeddings=draw.randint(320, 600),
-        rope_parameters={"rope_type": "default", "rope_theta": draw.choice((10000.0, 500042.0, round(draw.uniform(2000, 90000), 2)))},
-        layer_norm_epsilon=draw.choice((1e-5, 1e-5, 1e-6, 1e-3)),
-        hidden_dropout=0.0, attention_dropout=0.0,
-    )
-    return FalconConfig(**f, **(sizes | fixed))
+        vocab_size=odd_vocabulary(draw, 67, 1500), max_position_embeddings=draw.randint(320, 600),
+        rope_parameters={"rope_type": "default", "rope_theta": theta}, hidden_dropout=0.0, attention_dropout=0.0,
+        layer_norm_epsilon=draw.choice((1e-5, 1e-6, 1e-3)), bos_token_id=None, eos_token_id=None)
+    return FalconConfig(**flags, **(sizes | fixed))
+
+
+def odd_vocabulary(draw, low, high):
+    """A size that is no multiple of 64."""
+    return draw.choice([v for v in range(low, high) if v % 64])
 
 
 def sequences(config, draw, avoid_last=None):
-    """Ragged sequences of 1 to 200 tokens, with ALiBi one of 300: bfloat16 holds positions up to 256 exactly.
+    """Ragged sequences of 1 to 200 tokens; with ALiBi one of 300, as bfloat16 holds positions up to 256 exactly.
 
-    avoid_last is an id that ends none of them.
+    None ends in the id avoid_last.
     """
     lengths = [1, 2, 200, *(draw.randint(1, 200) for _ in range(5))] + [300] * bool(config.alibi)
     draw.shuffle(lengths)
@@ -80,9 +80,11 @@ def sequences(config, draw, avoid_last=None):
 
 
 def describe(config):
-    """The shape in one line."""
-    kv = config.num_kv_heads if config.new_decoder_architecture else 1 if config.multi_query else config.num_attention_heads
-    marks = [name for name, on in (("alibi", config.alibi), ("bias", config.bias), ("sequential", not (
-        config.parallel_attn or config.new_decoder_architecture))) if on]
-    return " ".join([f"D{config.hidden_size} H{config.num_attention_heads} G{kv} K{config.head_dim} F{config.ffn_hidden_size}",
-                     f"L{config.num_hidden_layers} V{config.vocab_size}", *marks])
+    """The shape in one line, in the letters of the dimension key."""
+    c, kv = config, config.num_kv_heads
+    if not c.new_decoder_architecture:
+        kv = 1 if c.multi_query else c.num_attention_heads
+    marks = {"alibi": c.alibi, "bias": c.bias, "sequential": not (c.parallel_attn or c.new_decoder_architecture),
+             "tied": c.tie_word_embeddings, "untied": not c.tie_word_embeddings}
+    return " ".join([f"D{c.hidden_size} H{c.num_attention_heads} G{kv} K{c.head_dim} F{c.ffn_hidden_size}",
+                     f"L{c.num_hidden_layers} V{c.vocab_size}", *(mark for mark, on in marks.items() if on)])
