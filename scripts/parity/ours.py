@@ -14,8 +14,8 @@ from theirs import FLOAT32, check_config, check_loading
 
 TOKENIZER = falcon_model.ROOT / "internal/tokenizer/testdata/small.tokenizer.json"
 ENTRIES, EOD = 1001, 1000  # of this tokenizer
-TEXTS = ("Hello there.", "", " two  spaces\n\n\ttabs ", "don't, we'll; I'M", "naïve Straße 東京 🙂 ﬁ", "x" * 40 + "123456",
-         "\u00a0\u3000\u2028", "a<|endoftext|>b <|end")
+TEXTS = ("Hello there.", "", " two  spaces\n\n\ttabs ", "don't, we'll; I'M", "naïve Straße 東京 🙂 ﬁ",
+         "x" * 40 + "123456", "\u00a0\u3000\u2028", "a<|endoftext|>b <|end")
 WORDS = ("red green blue seven eight nine apple pear plum the a of and runs walks sleeps quickly why because 12 345 "
          "! ?").split()
 

@@ -7,8 +7,8 @@ and untied; language and score heads; float32 and bfloat16; one file and several
 alfred. ours.py: models that alfred initialised, fine-tuned, trained as reward models and by PPO, on one and two tensor
 ranks, exported and run by transformers; torch repeats the training steps. The limits are at the top of these two files.
 
-Prints a line per check with the largest error and its limit. When one fails, the exit code is 1 and what the checks read
-and wrote is kept.
+Prints a line per check with the largest error and its limit. When one fails, the exit code is 1 and what the checks
+read and wrote is kept.
 """
 import argparse
 import shutil

@@ -97,7 +97,7 @@ def response_loss(samples):
 
 
 def ranking_loss(pairs):
-    """Reward training on (chosen ids, rejected ids): the mean of -log sigmoid(score - score), read at the last tokens."""
+    """Reward training on (chosen ids, rejected ids): the mean of -log sigmoid(chosen - rejected) at the last tokens."""
     def score(model, ids):
         return falcon_model.values(model, torch.tensor(ids))[-1]
     return lambda model: -torch.stack([logsigmoid(score(model, a) - score(model, b)) for a, b in pairs]).mean()
