@@ -55,7 +55,7 @@ func runTrain(ctx context.Context, a *app, opts TrainOptions) error {
 	if err != nil {
 		return err
 	}
-	device := planningDevice()
+	device := planningDevice(cfg.Device.Backend, cfg.Device.Threads)
 	if !opts.DryRun { // asked for now: a run that nothing can compute need not read its data first
 		if device, err = openDevice(cfg.Device.Backend, cfg.Device.Threads); err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +53,19 @@ func TestTrainDryRun(t *testing.T) {
 	r := alfred("", "train", "--config", f.train, "--set", "run.dir="+run, "--dry-run")
 	if r.code != 0 || !strings.Contains(r.stderr, "memory") || has(filepath.Dir(run), "dry") {
 		t.Errorf("%+v", r)
+	}
+	// The plan is that of the run itself: weights, copies and phases. (What the host holds depends on the process.)
+	plan := func(text string) (lines []string) {
+		for line := range strings.Lines(text) {
+			if at := strings.Index(line, "of each rank\"="); at >= 0 && strings.Contains(line, "size=") {
+				lines = append(lines, line[at:])
+			}
+		}
+		return lines
+	}
+	real := alfred("", "train", "--config", f.train, "--set", "run.dir="+filepath.Join(t.TempDir(), "real"))
+	if want, got := plan(real.stderr), plan(r.stderr); real.code != 0 || len(want) < 3 || !slices.Equal(got, want) {
+		t.Errorf("planned %q, the run says %q (code %d)", got, want, real.code)
 	}
 	// A plan for hardware that is not here.
 	if r := alfred("", "train", "--config", f.train, "--set", "run.dir="+run, "--set", "device.backend=cuda", "--dry-run"); r.code != 0 || !strings.Contains(r.stderr, "memory") {

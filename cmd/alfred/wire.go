@@ -20,5 +20,11 @@ func openDevice(name string, threads int) (backend.Device, error) {
 	return nil, failf(exitUsage, "device %q: want cpu or cuda", name)
 }
 
-// planningDevice stands for any of them in a run that only plans: it needs no such hardware, and holds no memory.
-func planningDevice() backend.Device { return dry.New(dry.Options{}) }
+// planningDevice is asked by a run that only plans. The cpu is here and answers for itself, its packed copies of weights included;
+// what is not here is stood for by a device that needs no such hardware. Neither takes memory for a plan.
+func planningDevice(name string, threads int) backend.Device {
+	if name == "cpu" {
+		return cpu.New(threads)
+	}
+	return dry.New(dry.Options{})
+}

@@ -182,4 +182,4 @@ func (r *run) reportMemory() {
 	r.log.Info("memory", "planned", mebibytes(r.planned), "peak of the process", mebibytes(peakMemory()))
 }
 
-func mebibytes(n int) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
+func mebibytes(n int) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
