@@ -15,7 +15,7 @@ var layers = map[string]int{
 	"backend": 1, "dataset/source": 1, "checkpoint/storage": 1,
 	"dataset": 2, "collective": 2, "param": 2, "checkpoint/safetensors": 2,
 	"backend/reference": 2, "backend/cpu": 2, "backend/dry": 2,
-	"backend/backendtest": 3, "checkpoint/storage/storagetest": 2, "collective/inproc": 3,
+	"backend/backendtest": 3, "checkpoint/storage/storagetest": 2, "checkpoint/safetensors/goldentest": 3, "collective/inproc": 3,
 	"nn": 3, "optim": 3, "collective/collectivetest": 4,
 	"falcon": 4, "pipeline": 4,
 	"checkpoint": 5,

@@ -28,7 +28,7 @@ type promptLine struct {
 }
 
 func promptsOf(t testing.TB, g golden) (in string, prompts [][]int32) {
-	prompts = cut(g.ints(t, "greedy_prompt_ids"), g.ints(t, "greedy_prompt_offsets"))
+	prompts = g.Sequences("greedy_prompt_ids", "greedy_prompt_offsets")
 	var all []promptLine
 	for _, ids := range prompts {
 		all = append(all, promptLine{ids})
@@ -41,7 +41,7 @@ func TestGreedyContinuationIsTransformers(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			g := openGolden(t, form)
 			in, prompts := promptsOf(t, g)
-			want := g.ints(t, "greedy_ids")
+			want := g.Ints("greedy_ids")
 			got := lines[generated](t, must(t, in, "generate", "--model", g.dir, "--prompts", "-", "--output", "-", "--greedy", "--max-new-tokens", "24"))
 			for i, l := range got {
 				if !slices.Equal(l.Prompt, prompts[i]) || !slices.Equal(l.Response, want[24*i:24*i+24]) || l.Finish != "length" || l.Text != nil || l.ID != float64(i+1) {

@@ -14,6 +14,7 @@ import (
 
 	"alfred/internal/checkpoint"
 	"alfred/internal/checkpoint/safetensors"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/checkpoint/storage"
 	"alfred/internal/falcon"
 )
@@ -30,21 +31,7 @@ func initModel(t testing.TB, config string, args ...string) string {
 // weights reads all tensors of a model.
 func weights(t testing.TB, dir string) map[string][]float64 {
 	t.Helper()
-	f, err := safetensors.Open(filepath.Join(dir, "model.safetensors"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	all := map[string][]float64{}
-	for _, name := range f.Names() {
-		e, _ := f.Tensor(name)
-		xs := make([]float64, e.NumElements())
-		if err := e.Float64(xs, e.Rows(), e.Cols()); err != nil {
-			t.Fatal(err)
-		}
-		all[name] = xs
-	}
-	return all
+	return goldentest.Open(t, filepath.Join(dir, "model.safetensors")).Under("")
 }
 
 func TestInitModelIsAFunctionOfItsSeed(t *testing.T) {

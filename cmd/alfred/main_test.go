@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"alfred/internal/checkpoint/safetensors"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/falcon"
 )
 
@@ -127,7 +127,7 @@ func read(t testing.TB, path string) string {
 type golden struct {
 	dir    string
 	config falcon.Config
-	*safetensors.File
+	goldentest.File
 }
 
 func openGolden(t testing.TB, form string) golden {
@@ -137,46 +137,7 @@ func openGolden(t testing.TB, form string) golden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := safetensors.Open(filepath.Join(dir, "golden.safetensors"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return golden{dir, cfg, f}
-}
-
-func (g golden) floats(t testing.TB, name string) []float64 {
-	t.Helper()
-	e, ok := g.Tensor(name)
-	if !ok {
-		t.Fatalf("no tensor %s", name)
-	}
-	xs := make([]float64, e.NumElements())
-	if err := e.Float64(xs, e.Rows(), e.Cols()); err != nil {
-		t.Fatal(err)
-	}
-	return xs
-}
-
-func (g golden) ints(t testing.TB, name string) []int32 {
-	t.Helper()
-	e, ok := g.Tensor(name)
-	if !ok {
-		t.Fatalf("no tensor %s", name)
-	}
-	xs, data := make([]int32, e.NumElements()), e.Data()
-	for i := range xs {
-		xs[i] = int32(uint32(data[4*i]) | uint32(data[4*i+1])<<8 | uint32(data[4*i+2])<<16 | uint32(data[4*i+3])<<24)
-	}
-	return xs
-}
-
-// cut splits packed sequences at their offsets.
-func cut(ids, offsets []int32) (seqs [][]int32) {
-	for i := range len(offsets) - 1 {
-		seqs = append(seqs, ids[offsets[i]:offsets[i+1]])
-	}
-	return seqs
+	return golden{dir, cfg, goldentest.Open(t, filepath.Join(dir, "golden.safetensors"))}
 }
 
 // tinyConfig is a model that the small tokenizer fits, small enough to train in a moment.

@@ -40,7 +40,7 @@ func TestScoreMatchesTransformers(t *testing.T) {
 	for _, form := range languageForms {
 		t.Run(form, func(t *testing.T) {
 			g := openGolden(t, form)
-			seqs, want := cut(g.ints(t, "ids"), g.ints(t, "offsets")), g.floats(t, "logp")
+			seqs, want := g.Sequences("ids", "offsets"), g.Floats("logp")
 			var in []idsLine
 			for i, ids := range seqs {
 				in = append(in, idsLine{fmt.Sprint("seq", i), ids})
@@ -76,7 +76,7 @@ func TestRewardScoreMatchesTransformers(t *testing.T) {
 	for _, form := range scoreForms {
 		t.Run(form, func(t *testing.T) {
 			g := openGolden(t, form)
-			seqs, want := cut(g.ints(t, "ids"), g.ints(t, "offsets")), g.floats(t, "scores")
+			seqs, want := g.Sequences("ids", "offsets"), g.Floats("scores")
 			var in []idsLine
 			for _, ids := range seqs {
 				in = append(in, idsLine{"", ids})

@@ -7,6 +7,7 @@ import (
 	"alfred/internal/backend"
 	"alfred/internal/backend/cpu"
 	"alfred/internal/backend/reference"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/falcon"
 )
 
@@ -34,14 +35,6 @@ func eachGolden(t *testing.T, forms []string, test func(t *testing.T, g golden, 
 	}
 }
 
-func (g golden) gradients(prefix string) map[string][]float64 {
-	all := map[string][]float64{}
-	for _, name := range g.weights.Names() {
-		all[name] = g.floats(prefix + "/" + name)
-	}
-	return all
-}
-
 func constant(n int, x float64) []float64 {
 	xs := make([]float64, n)
 	for i := range xs {
@@ -53,35 +46,35 @@ func constant(n int, x float64) []float64 {
 // TestLanguageModelMatchesTransformers holds log-probs, entropies, the loss and every parameter gradient of two losses.
 func TestLanguageModelMatchesTransformers(t *testing.T) {
 	eachGolden(t, languageForms, func(t *testing.T, g golden, p precision) {
-		seqs, want := g.sequences(), g.floats("logp")
+		seqs, want := g.sequences(), g.Floats("logp")
 		m := len(want)
 		r := newRank(t, p.device(), g, falcon.Options{})
 		logp, entropy, _, err := r.train(together(seqs), seqs, constant(m, -1/float64(m)), constant(m, 0), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		near(t, "logp", logp, want, p.value, p.value)
-		near(t, "entropy", entropy, g.floats("entropy"), p.value, p.value)
+		goldentest.Near(t, "logp", logp, want, p.value, p.value)
+		goldentest.Near(t, "entropy", entropy, g.Floats("entropy"), p.value, p.value)
 		loss := 0.0
 		for _, x := range logp {
 			loss -= x / float64(m)
 		}
-		near(t, "loss", []float64{loss}, g.floats("loss"), p.value, p.value/10)
+		goldentest.Near(t, "loss", []float64{loss}, g.Floats("loss"), p.value, p.value/10)
 		got, err := r.gradients()
 		if err != nil {
 			t.Fatal(err)
 		}
 		// These goldens are stored in float32: 6e-8 of each element.
-		sameGradients(t, got, g.gradients("gradient"), math.Max(p.relative, 1e-7), math.Max(p.absolute, 1e-9))
+		goldentest.NearTensors(t, "gradient", got, g.Under("gradient/"), math.Max(p.relative, 1e-7), math.Max(p.absolute, 1e-9))
 
 		r = newRank(t, p.device(), g, falcon.Options{})
-		if _, _, _, err = r.train(together(seqs), seqs, g.floats("weight_logp"), g.floats("weight_entropy"), nil); err != nil {
+		if _, _, _, err = r.train(together(seqs), seqs, g.Floats("weight_logp"), g.Floats("weight_entropy"), nil); err != nil {
 			t.Fatal(err)
 		}
 		if got, err = r.gradients(); err != nil {
 			t.Fatal(err)
 		}
-		sameGradients(t, got, g.gradients("weighted_gradient"), p.relative, p.absolute)
+		goldentest.NearTensors(t, "gradient", got, g.Under("weighted_gradient/"), p.relative, p.absolute)
 	})
 }
 
@@ -90,20 +83,20 @@ func TestScoreModelMatchesTransformers(t *testing.T) {
 	eachGolden(t, scoreForms, func(t *testing.T, g golden, p precision) {
 		seqs := g.sequences()
 		r := newRank(t, p.device(), g, falcon.Options{})
-		_, _, value, err := r.train(together(seqs), seqs, nil, nil, g.floats("weight_values"))
+		_, _, value, err := r.train(together(seqs), seqs, nil, nil, g.Floats("weight_values"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		near(t, "value", value, g.floats("values"), p.value, p.value)
+		goldentest.Near(t, "value", value, g.Floats("values"), p.value, p.value)
 		var scores []float64
-		for _, end := range g.ints("offsets")[1:] {
+		for _, end := range g.Ints("offsets")[1:] {
 			scores = append(scores, value[end-1])
 		}
-		near(t, "score", scores, g.floats("scores"), p.value, p.value)
+		goldentest.Near(t, "score", scores, g.Floats("scores"), p.value, p.value)
 		got, err := r.gradients()
 		if err != nil {
 			t.Fatal(err)
 		}
-		sameGradients(t, got, g.gradients("weighted_gradient"), p.relative, p.absolute)
+		goldentest.NearTensors(t, "gradient", got, g.Under("weighted_gradient/"), p.relative, p.absolute)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"alfred/internal/backend"
 	"alfred/internal/backend/cpu"
 	"alfred/internal/backend/reference"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/falcon"
 	"alfred/internal/tensor"
 )
@@ -87,12 +88,12 @@ func TestBFloat16IsAsGoodAsPyTorch(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			g := openGolden(t, form)
 			seqs := g.sequences()
-			m := len(g.floats("logp"))
+			m := len(g.Floats("logp"))
 			run := func(dtype tensor.DType) (logp, entropy []float64, grads map[string][]float64) {
 				r := newRank(t, cpu.New(2), g, falcon.Options{DType: dtype})
 				if dtype == tensor.Float32 { // the weights that bfloat16 holds
 					for _, p := range r.stage.Params.Params() {
-						w := read(g.weights, p.Name)
+						w := g.weights.Floats(p.Name)
 						for i, x := range w {
 							w[i] = float64(tensor.FromBFloat16(tensor.ToBFloat16(float32(x))))
 						}
@@ -112,21 +113,21 @@ func TestBFloat16IsAsGoodAsPyTorch(t *testing.T) {
 			logp, entropy, grads := run(tensor.BFloat16)
 			atMostTwice := func(what string, got, want, theirs []float64) {
 				t.Helper()
-				ours, limit := distance(got, want), 2*distance(theirs, want)
+				ours, limit := goldentest.Distance(got, want), 2*goldentest.Distance(theirs, want)
 				t.Logf("%s: error %.3g, PyTorch's %.3g", what, ours, limit/2)
 				if !(ours <= limit) {
 					t.Errorf("%s: error %.3g is more than twice PyTorch's %.3g", what, ours, limit/2)
 				}
 			}
-			atMostTwice("logp", logp, g.floats("float32_rounded/logp"), g.floats("bfloat16/logp"))
-			atMostTwice("entropy", entropy, g.floats("float32_rounded/entropy"), g.floats("bfloat16/entropy"))
+			atMostTwice("logp", logp, g.Floats("float32_rounded/logp"), g.Floats("bfloat16/logp"))
+			atMostTwice("entropy", entropy, g.Floats("float32_rounded/entropy"), g.Floats("bfloat16/entropy"))
 			_, _, exact := run(tensor.Float32)
 			for name, w := range exact {
-				theirs := g.floats("bfloat16/gradient_error/" + name)
+				theirs := g.Floats("bfloat16/gradient_error/" + name)
 				if theirs == nil {
 					t.Fatalf("the golden has no error for %s", name)
 				}
-				if ours := distance(grads[name], w) / norm(w); !(ours <= 2*theirs[0]) {
+				if ours := goldentest.Distance(grads[name], w) / goldentest.Norm(w); !(ours <= 2*theirs[0]) {
 					t.Errorf("gradient of %s: relative error %.3g is more than twice PyTorch's %.3g", name, ours, theirs[0])
 				}
 			}

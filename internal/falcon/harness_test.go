@@ -2,13 +2,12 @@ package falcon_test
 
 import (
 	"context"
-	"math"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"alfred/internal/backend"
-	"alfred/internal/checkpoint/safetensors"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/falcon"
 	"alfred/internal/nn"
 	"alfred/internal/param"
@@ -18,9 +17,9 @@ import (
 
 // golden is one folder of testdata/golden: a model, and what other software computed with it.
 type golden struct {
-	*safetensors.File
+	goldentest.File
 	config  falcon.Config
-	weights *safetensors.File
+	weights goldentest.File
 }
 
 func openGolden(t testing.TB, form string) golden {
@@ -34,52 +33,12 @@ func openGolden(t testing.TB, form string) golden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return golden{config: cfg, File: open(t, filepath.Join(dir, "golden.safetensors")), weights: open(t, filepath.Join(dir, "model.safetensors"))}
-}
-
-func open(t testing.TB, path string) *safetensors.File {
-	t.Helper()
-	f, err := safetensors.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
-}
-
-// floats is a tensor of the golden as float64; nil if it has none of that name.
-func (g golden) floats(name string) []float64 { return read(g.File, name) }
-
-func read(f *safetensors.File, name string) []float64 {
-	e, ok := f.Tensor(name)
-	if !ok {
-		return nil
-	}
-	xs := make([]float64, e.NumElements())
-	if err := e.Float64(xs, e.Rows(), e.Cols()); err != nil {
-		panic(err)
-	}
-	return xs
-}
-
-// ints is an int32 tensor of the golden.
-func (g golden) ints(name string) []int32 {
-	e, ok := g.Tensor(name)
-	if !ok {
-		return nil
-	}
-	xs, data := make([]int32, e.NumElements()), e.Data()
-	for i := range xs {
-		xs[i] = int32(uint32(data[4*i]) | uint32(data[4*i+1])<<8 | uint32(data[4*i+2])<<16 | uint32(data[4*i+3])<<24)
-	}
-	return xs
+	return golden{config: cfg, File: goldentest.Open(t, filepath.Join(dir, "golden.safetensors")), weights: goldentest.Open(t, filepath.Join(dir, "model.safetensors"))}
 }
 
 // sequences are the golden's inputs. A language head is read wherever there is a next token, a score head everywhere.
 func (g golden) sequences() (seqs []nn.Sequence) {
-	ids, offsets := g.ints("ids"), g.ints("offsets")
-	for s := 0; s+1 < len(offsets); s++ {
-		q := ids[offsets[s]:offsets[s+1]]
+	for _, q := range g.Sequences("ids", "offsets") {
 		to := len(q) - 1
 		if g.config.Head == falcon.SequenceClassification {
 			to = len(q)
@@ -112,8 +71,9 @@ func buildRank(d backend.Device, g golden, o falcon.Options) (r rank, err error)
 	if o.DType == tensor.Invalid {
 		o.DType = d.Wide()
 	}
-	if cos := g.floats("rotary_cos"); cos != nil {
-		o.RotaryCos, o.RotarySin, o.Positions = cos, g.floats("rotary_sin"), 2*len(cos)/g.config.HeadDim
+	if g.Has("rotary_cos") {
+		cos := g.Floats("rotary_cos")
+		o.RotaryCos, o.RotarySin, o.Positions = cos, g.Floats("rotary_sin"), 2*len(cos)/g.config.HeadDim
 	}
 	weights, err := d.Arena("weights", 64<<20)
 	if err != nil {
@@ -135,10 +95,10 @@ func buildRank(d backend.Device, g golden, o falcon.Options) (r rank, err error)
 }
 
 // fill uploads the segments of a store from the whole tensors of a file.
-func fill(s *backend.Stream, store *param.Store, f *safetensors.File) {
+func fill(s *backend.Stream, store *param.Store, f goldentest.File) {
 	for _, p := range store.Params() {
 		for _, seg := range p.Segments {
-			s.Upload(p.Part(p.Weight(), seg), backend.Float64s(cutSegment(read(f, p.Name), p, seg)))
+			s.Upload(p.Part(p.Weight(), seg), backend.Float64s(cutSegment(f.Floats(p.Name), p, seg)))
 		}
 		p.Touch()
 	}
@@ -213,57 +173,4 @@ func together(seqs []nn.Sequence) [][]int {
 		all = append(all, i)
 	}
 	return [][]int{all}
-}
-
-func norm(xs []float64) float64 {
-	sum := 0.0
-	for _, x := range xs {
-		sum += x * x
-	}
-	return math.Sqrt(sum)
-}
-
-func distance(a, b []float64) float64 {
-	sum := 0.0
-	for i := range a {
-		sum += (a[i] - b[i]) * (a[i] - b[i])
-	}
-	return math.Sqrt(sum)
-}
-
-// sameGradients demands that every tensor of got is within relative·|tensor| + absolute·|all gradients| of want (L2).
-func sameGradients(t testing.TB, got, want map[string][]float64, relative, absolute float64) {
-	t.Helper()
-	squares := 0.0
-	for _, w := range want {
-		squares += norm(w) * norm(w)
-	}
-	all := math.Sqrt(squares)
-	if len(got) != len(want) {
-		t.Errorf("%d gradients, want %d", len(got), len(want))
-	}
-	for name, w := range want {
-		g, ok := got[name]
-		if !ok || len(g) != len(w) {
-			t.Errorf("%s: %d elements, want %d", name, len(g), len(w))
-			continue
-		}
-		if d, most := distance(g, w), relative*norm(w)+absolute*all; !(d <= most) {
-			t.Errorf("%s: off by %.3g, allowed %.3g (norm %.3g)", name, d, most, norm(w))
-		}
-	}
-}
-
-// near demands |got - want| ≤ relative·|want| + absolute, element by element.
-func near(t testing.TB, what string, got, want []float64, relative, absolute float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%s: %d numbers, want %d", what, len(got), len(want))
-	}
-	for i := range got {
-		if d := math.Abs(got[i] - want[i]); !(d <= relative*math.Abs(want[i])+absolute) {
-			t.Errorf("%s[%d] = %.12g, want %.12g (off by %.3g)", what, i, got[i], want[i], d)
-			return
-		}
-	}
 }

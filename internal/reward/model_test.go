@@ -2,7 +2,6 @@ package reward_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"math"
 	"os"
@@ -12,7 +11,7 @@ import (
 
 	"alfred/internal/backend"
 	"alfred/internal/backend/reference"
-	"alfred/internal/checkpoint/safetensors"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/collective"
 	"alfred/internal/collective/inproc"
 	"alfred/internal/falcon"
@@ -28,7 +27,7 @@ const form40BReward = "../falcon/testdata/golden/form-40b-reward/"
 // golden is what the folder holds.
 type golden struct {
 	config               falcon.Config
-	weights              *safetensors.File
+	weights              goldentest.File
 	rotaryCos, rotarySin []float64
 	sequences            [][]int32
 	values               [][]float64 // of each sequence, at every position
@@ -45,47 +44,16 @@ func openGolden(t *testing.T) golden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := func(name string) *safetensors.File {
-		f, err := safetensors.Open(form40BReward + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { f.Close() })
-		return f
+	f := goldentest.Open(t, form40BReward+"golden.safetensors")
+	g := golden{
+		config: cfg, weights: goldentest.Open(t, form40BReward+"model.safetensors"), rotaryCos: f.Floats("rotary_cos"), rotarySin: f.Floats("rotary_sin"),
+		sequences: f.Sequences("ids", "offsets"), scores: f.Floats("scores"),
 	}
-	f := open("golden.safetensors")
-	g := golden{config: cfg, weights: open("model.safetensors"), rotaryCos: floats(t, f, "rotary_cos"), rotarySin: floats(t, f, "rotary_sin"), scores: floats(t, f, "scores")}
-	ids, offsets, values := ints(t, f, "ids"), ints(t, f, "offsets"), floats(t, f, "values")
-	for s := range len(offsets) - 1 {
-		g.sequences = append(g.sequences, ids[offsets[s]:offsets[s+1]])
-		g.values = append(g.values, values[offsets[s]:offsets[s+1]])
+	values := f.Floats("values")
+	for _, ids := range g.sequences {
+		g.values, values = append(g.values, values[:len(ids)]), values[len(ids):]
 	}
 	return g
-}
-
-func floats(t *testing.T, f *safetensors.File, name string) []float64 {
-	t.Helper()
-	e, ok := f.Tensor(name)
-	if !ok {
-		t.Fatalf("%s has no %s", f.Path(), name)
-	}
-	xs := make([]float64, e.NumElements())
-	if err := e.Float64(xs, e.Rows(), e.Cols()); err != nil {
-		t.Fatal(err)
-	}
-	return xs
-}
-
-func ints(t *testing.T, f *safetensors.File, name string) (xs []int32) {
-	t.Helper()
-	e, ok := f.Tensor(name)
-	if !ok {
-		t.Fatalf("%s has no %s", f.Path(), name)
-	}
-	for data := e.Data(); len(data) > 0; data = data[4:] {
-		xs = append(xs, int32(binary.LittleEndian.Uint32(data)))
-	}
-	return xs
 }
 
 // model builds the golden's model on the reference backend, as one of the ranks of replicas.
@@ -103,7 +71,7 @@ func (g golden) model(t *testing.T, replicas collective.Group, budget int, gain,
 	s.Use(weights)
 	stage := falcon.NewStage(s, g.config, falcon.Options{DType: tensor.Float64, Positions: 2 * len(g.rotaryCos) / g.config.HeadDim, RotaryCos: g.rotaryCos, RotarySin: g.rotarySin})
 	for _, p := range stage.Params.Params() {
-		s.Upload(p.Weight(), backend.Float64s(floats(t, g.weights, p.Name)))
+		s.Upload(p.Weight(), backend.Float64s(g.weights.Floats(p.Name)))
 		p.Touch()
 	}
 	m := &reward.Model{
@@ -158,7 +126,7 @@ func TestModelScores(t *testing.T) {
 		t.Fatalf("%d scores", len(g.scores))
 	}
 	got := g.score(t, 1, 1<<20, 1, 0, g.items())
-	near(t, "score", got, g.scores)
+	goldentest.Near(t, "score", got, g.scores, 1e-11, 1e-11)
 	if slices.Max(g.scores)-slices.Min(g.scores) < 0.1 {
 		t.Errorf("the goldens are too much alike to tell anything: %v", g.scores)
 	}
@@ -183,7 +151,7 @@ func TestModelReadsWhereItIsTold(t *testing.T) {
 		items, want = append(items, it), append(want, g.values[longest][read])
 	}
 	got := g.score(t, 1, 1<<20, 1, 0, items)
-	near(t, "score", got, want)
+	goldentest.Near(t, "score", got, want, 1e-11, 1e-11)
 	for i := range items { // -1 is no token at all
 		it := &items[i]
 		ids := append(it.Tokens(), -1, -1, -1)
@@ -238,17 +206,5 @@ func TestModelReportsItsErrors(t *testing.T) {
 	bad[0].Prompt = []int32{-1}
 	if scores, err := m.Score(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "-1") {
 		t.Errorf("a token of -1: %v, %v", scores, err)
-	}
-}
-
-func near(t *testing.T, what string, got, want []float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%d numbers, want %d", len(got), len(want))
-	}
-	for i := range want {
-		if d := math.Abs(got[i] - want[i]); !(d <= 1e-11*math.Abs(want[i])+1e-11) {
-			t.Errorf("%s %d is %.17g, want %.17g (off by %.2g)", what, i, got[i], want[i], d)
-		}
 	}
 }

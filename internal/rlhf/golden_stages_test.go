@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/dataset"
 )
 
@@ -24,10 +25,10 @@ func TestGoldenSFT(t *testing.T) {
 				t.Fatal(err)
 			}
 			var batch []dataset.SFT
-			prompts := g.ints("prompt_lengths")
-			for i, ids := range g.sequences() {
+			prompts := g.Ints("prompt_lengths")
+			for i, ids := range g.Sequences("ids", "offsets") {
 				s := dataset.SFT{IDs: ids, Loss: make([]bool, len(ids))}
-				for j := prompts[i]; j < len(ids); j++ {
+				for j := int(prompts[i]); j < len(ids); j++ {
 					s.Loss[j] = true
 				}
 				batch = append(batch, s)
@@ -36,8 +37,8 @@ func TestGoldenSFT(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			near(t, "loss", []float64{loss}, g.floats("loss"), p.value, p.value)
-			g.holdGradients(t, "gradient/", gradients(t, stage.policy), p.relative, p.absolute)
+			goldentest.Near(t, "loss", []float64{loss}, g.Floats("loss"), p.value, p.value)
+			goldentest.NearTensors(t, "gradient", gradients(t, stage.policy), g.Under("gradient/"), p.relative, p.absolute)
 		})
 	}
 }
@@ -58,7 +59,7 @@ func TestGoldenRewardTraining(t *testing.T) {
 				t.Fatal(err)
 			}
 			var batch []dataset.Ranked
-			lists, seqs := g.ints("list_offsets"), g.sequences()
+			lists, seqs := g.Ints("list_offsets"), g.Sequences("ids", "offsets")
 			for l := 0; l+1 < len(lists); l++ {
 				var list dataset.Ranked
 				for i, ids := range seqs[lists[l]:lists[l+1]] {
@@ -72,23 +73,10 @@ func TestGoldenRewardTraining(t *testing.T) {
 			}
 			accuracy, _ := stats.Accuracy()
 			margin, _ := stats.MeanMargin()
-			near(t, "loss", []float64{loss}, g.floats("loss"), p.value, p.value)
-			near(t, "accuracy", []float64{accuracy}, g.floats("accuracy_lists"), 1e-15, 0)
-			near(t, "margin", []float64{margin}, g.floats("margin_lists"), p.value, p.value)
-			g.holdGradients(t, "gradient/", gradients(t, stage.model), p.relative, p.absolute)
+			goldentest.Near(t, "loss", []float64{loss}, g.Floats("loss"), p.value, p.value)
+			goldentest.Near(t, "accuracy", []float64{accuracy}, g.Floats("accuracy_lists"), 1e-15, 0)
+			goldentest.Near(t, "margin", []float64{margin}, g.Floats("margin_lists"), p.value, p.value)
+			goldentest.NearTensors(t, "gradient", gradients(t, stage.model), g.Under("gradient/"), p.relative, p.absolute)
 		})
 	}
-}
-
-// sequences are the golden's token sequences.
-func (g golden) sequences() (seqs [][]int32) {
-	ids, offsets := g.ints("ids"), g.ints("offsets")
-	for s := 0; s+1 < len(offsets); s++ {
-		var q []int32
-		for _, id := range ids[offsets[s]:offsets[s+1]] {
-			q = append(q, int32(id))
-		}
-		seqs = append(seqs, q)
-	}
-	return seqs
 }

@@ -5,13 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"testing"
 
 	"alfred/internal/backend"
 	"alfred/internal/backend/cpu"
 	"alfred/internal/backend/reference"
-	"alfred/internal/checkpoint/safetensors"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/collective/inproc"
 	"alfred/internal/config"
 	"alfred/internal/mesh"
@@ -36,40 +35,11 @@ var precisions = map[string]precision{
 	"cpu": {func() backend.Device { return cpu.New(2) }, 1e-5, 2e-5, 1e-5, 1e-7, 1e-3},
 }
 
-type golden struct{ *safetensors.File }
+type golden struct{ goldentest.File }
 
 func openGolden(t testing.TB, name string) golden {
 	t.Helper()
-	f, err := safetensors.Open(goldens + name + ".safetensors")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return golden{f}
-}
-
-func (g golden) floats(name string) []float64 {
-	e, ok := g.Tensor(name)
-	if !ok {
-		return nil
-	}
-	xs := make([]float64, e.NumElements())
-	if err := e.Float64(xs, e.Rows(), e.Cols()); err != nil {
-		panic(err)
-	}
-	return xs
-}
-
-func (g golden) ints(name string) []int {
-	e, ok := g.Tensor(name)
-	if !ok {
-		return nil
-	}
-	xs, data := make([]int, e.NumElements()), e.Data()
-	for i := range xs {
-		xs[i] = int(int32(uint32(data[4*i]) | uint32(data[4*i+1])<<8 | uint32(data[4*i+2])<<16 | uint32(data[4*i+3])<<24))
-	}
-	return xs
+	return golden{goldentest.Open(t, goldens+name+".safetensors")}
 }
 
 // soloRank opens a configuration on one rank with the golden's rotary tables.
@@ -95,7 +65,7 @@ func stageRank(t testing.TB, cfg *config.Config, p precision, g golden) *rank {
 func join(t testing.TB, in *inputs, p precision, g golden) *rank {
 	t.Helper()
 	t.Cleanup(in.close)
-	in.rotaryCos, in.rotarySin = g.floats("rotary_cos"), g.floats("rotary_sin")
+	in.rotaryCos, in.rotarySin = g.Floats("rotary_cos"), g.Floats("rotary_sin")
 	r, err := newRank(in, Env{}, p.device(), inproc.NewWorld(1), mesh.Mesh{Tensor: 1, Data: 1, Pipeline: 1}, 0, memory{weights: 64 << 20, work: 128 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -174,8 +144,11 @@ func goldenPPO(t *testing.T, g golden, p precision) {
 	}
 	for i := range cfg.Trainer.MaxSteps {
 		at := fmt.Sprintf("iteration%d/", i+1)
-		stage.permute = func(_, epoch int, model uint32, n int) []int {
-			return g.ints(at + []string{"policy", "value"}[model] + "_batch_index")[epoch*n : (epoch+1)*n]
+		stage.permute = func(_, epoch int, model uint32, n int) (order []int) {
+			for _, s := range g.Ints(at + []string{"policy", "value"}[model] + "_batch_index")[epoch*n : (epoch+1)*n] {
+				order = append(order, int(s))
+			}
+			return order
 		}
 		first := map[string]map[string][]float64{}
 		r.observe = func(m *model) {
@@ -195,7 +168,7 @@ func goldenPPO(t *testing.T, g golden, p precision) {
 			if i > 0 {
 				relative = p.relative * 10 // the design: 1e-4 after the first step, whose update differs by 1e-3 already
 			}
-			g.holdGradients(t, at+m.role+"_gradient/", first[m.role], relative, p.absolute)
+			goldentest.NearTensors(t, at+m.role+" gradient", first[m.role], g.Under(at+m.role+"_gradient/"), relative, p.absolute)
 			before[m.role] = g.holdUpdate(t, at+m.role+"_weights/", before[m.role], weights(t, m), p)
 		}
 		if t.Failed() {
@@ -211,15 +184,15 @@ func (g golden) holdTokens(t *testing.T, at string, it *iteration, cfg *config.C
 	if !cfg.Trainer.WhitenAdvantages {
 		advantages = "advantages"
 	}
-	near(t, at+"logp", flat(it.logp), g.floats(at+"logp"), p.value, p.value)
-	near(t, at+"ref_logp", flat(it.reference), g.floats(at+"ref_logp"), p.value, p.value)
-	near(t, at+"entropy", flat(it.entropy), g.floats(at+"entropy"), p.value, p.value)
-	near(t, at+"values", flat(it.values), g.floats(at+"values"), p.value, p.loose)
-	near(t, at+"scores", it.scores, g.floats(at+"scores"), p.value, p.loose)
-	near(t, at+"paid_scores", it.rewards.Score, g.floats(at+"paid_scores"), p.value, p.loose)
-	near(t, at+"rewards", flat(it.rewards.PerToken), g.floats(at+"rewards"), p.value, p.loose)
-	near(t, at+"returns", flat(it.returns), g.floats(at+"returns"), p.value, p.loose)
-	near(t, at+advantages, flat(it.advantages), g.floats(at+advantages), p.value, p.loose)
+	goldentest.Near(t, at+"logp", flat(it.logp), g.Floats(at+"logp"), p.value, p.value)
+	goldentest.Near(t, at+"ref_logp", flat(it.reference), g.Floats(at+"ref_logp"), p.value, p.value)
+	goldentest.Near(t, at+"entropy", flat(it.entropy), g.Floats(at+"entropy"), p.value, p.value)
+	goldentest.Near(t, at+"values", flat(it.values), g.Floats(at+"values"), p.value, p.loose)
+	goldentest.Near(t, at+"scores", it.scores, g.Floats(at+"scores"), p.value, p.loose)
+	goldentest.Near(t, at+"paid_scores", it.rewards.Score, g.Floats(at+"paid_scores"), p.value, p.loose)
+	goldentest.Near(t, at+"rewards", flat(it.rewards.PerToken), g.Floats(at+"rewards"), p.value, p.loose)
+	goldentest.Near(t, at+"returns", flat(it.returns), g.Floats(at+"returns"), p.value, p.loose)
+	goldentest.Near(t, at+advantages, flat(it.advantages), g.Floats(at+advantages), p.value, p.loose)
 }
 
 // holdMetrics compares what metrics.jsonl would say.
@@ -238,29 +211,11 @@ func (g golden) holdMetrics(t *testing.T, at string, metrics *telemetry.Metrics,
 		telemetry.ValueGradNorm: "value_grad_norm",
 	}
 	for metric, name := range means {
-		near(t, at+name, value(metric), []float64{mean(g.floats(at + name))}, 10*p.value, p.loose)
+		goldentest.Near(t, at+name, value(metric), []float64{mean(g.Floats(at + name))}, 10*p.value, p.loose)
 	}
-	near(t, at+"value_loss", value(telemetry.ValueLoss), g.floats(at+"value_loss"), 10*p.value, p.loose)
-	if first := g.floats(at + "policy_ratio_max_error"); len(first) > 0 {
-		near(t, at+"ratio at the first step", value(telemetry.RatioMaxError), first[:1], 0, 0)
-	}
-}
-
-func (g golden) holdGradients(t *testing.T, prefix string, got map[string][]float64, relative, absolute float64) {
-	t.Helper()
-	squares := 0.0
-	for name := range got {
-		n := norm(g.floats(prefix + name))
-		squares += n * n
-	}
-	for name, xs := range got {
-		want := g.floats(prefix + name)
-		if len(want) != len(xs) {
-			t.Fatalf("%s%s: %d numbers, want %d", prefix, name, len(xs), len(want))
-		}
-		if d, most := distance(xs, want), relative*norm(want)+absolute*math.Sqrt(squares); !(d <= most) {
-			t.Errorf("%s%s: off by %.3g, allowed %.3g", prefix, name, d, most)
-		}
+	goldentest.Near(t, at+"value_loss", value(telemetry.ValueLoss), g.Floats(at+"value_loss"), 10*p.value, p.loose)
+	if first := g.Floats(at + "policy_ratio_max_error"); len(first) > 0 {
+		goldentest.Near(t, at+"ratio at the first step", value(telemetry.RatioMaxError), first[:1], 0, 0)
 	}
 }
 
@@ -269,14 +224,14 @@ func (g golden) holdUpdate(t *testing.T, prefix string, before, got map[string][
 	t.Helper()
 	after := map[string][]float64{}
 	for name, xs := range got {
-		want := g.floats(prefix + name)
+		want := g.Floats(prefix + name)
 		after[name] = want
 		moved := make([]float64, len(want))
 		for i := range want {
 			moved[i] = want[i] - before[name][i]
 		}
-		if d, most := distance(xs, want), p.later*norm(moved)+p.value*norm(want)*1e-3; !(d <= most) {
-			t.Errorf("%s%s: off by %.3g, allowed %.3g; the update is %.3g", prefix, name, d, most, norm(moved))
+		if d, most := goldentest.Distance(xs, want), p.later*goldentest.Norm(moved)+p.value*goldentest.Norm(want)*1e-3; !(d <= most) {
+			t.Errorf("%s%s: off by %.3g, allowed %.3g; the update is %.3g", prefix, name, d, most, goldentest.Norm(moved))
 		}
 	}
 	return after
@@ -313,27 +268,4 @@ func flat(x ppo.Ragged) (xs []float64) {
 		xs = append(xs, row...)
 	}
 	return xs
-}
-
-func norm(xs []float64) float64 { return distance(xs, make([]float64, len(xs))) }
-
-func distance(a, b []float64) float64 {
-	sum := 0.0
-	for i := range a {
-		sum += (a[i] - b[i]) * (a[i] - b[i])
-	}
-	return math.Sqrt(sum)
-}
-
-func near(t testing.TB, what string, got, want []float64, relative, absolute float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%s: %d numbers, want %d", what, len(got), len(want))
-	}
-	for i := range got {
-		if d := math.Abs(got[i] - want[i]); !(d <= relative*math.Abs(want[i])+absolute) {
-			t.Errorf("%s[%d] = %.12g, want %.12g (off by %.3g)", what, i, got[i], want[i], d)
-			return
-		}
-	}
 }

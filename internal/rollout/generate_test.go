@@ -10,7 +10,7 @@ import (
 	"alfred/internal/backend"
 	"alfred/internal/backend/cpu"
 	"alfred/internal/backend/reference"
-	"alfred/internal/checkpoint/safetensors"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/falcon"
 	"alfred/internal/nn"
 	"alfred/internal/pipeline"
@@ -35,7 +35,7 @@ var precisions = map[string]precision{
 }
 
 // open builds the language model of a golden folder.
-func open(t testing.TB, form string, p precision) (*pipeline.Executor, falcon.Config, *safetensors.File) {
+func open(t testing.TB, form string, p precision) (*pipeline.Executor, falcon.Config, goldentest.File) {
 	t.Helper()
 	text, err := os.ReadFile(goldens + form + "/config.json")
 	if err != nil {
@@ -45,7 +45,7 @@ func open(t testing.TB, form string, p precision) (*pipeline.Executor, falcon.Co
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden, weights := file(t, form+"/golden.safetensors"), file(t, form+"/model.safetensors")
+	golden, weights := goldentest.Open(t, goldens+form+"/golden.safetensors"), goldentest.Open(t, goldens+form+"/model.safetensors")
 	d := p.device()
 	arena, err := d.Arena("weights", 32<<20)
 	if err != nil {
@@ -58,54 +58,19 @@ func open(t testing.TB, form string, p precision) (*pipeline.Executor, falcon.Co
 	s := d.Stream()
 	s.Use(arena)
 	o := falcon.Options{DType: p.dtype, Positions: 512}
-	if cos := floats(t, golden, "rotary_cos"); cos != nil {
-		o.RotaryCos, o.RotarySin, o.Positions = cos, floats(t, golden, "rotary_sin"), 2*len(cos)/cfg.HeadDim
+	if golden.Has("rotary_cos") {
+		cos := golden.Floats("rotary_cos")
+		o.RotaryCos, o.RotarySin, o.Positions = cos, golden.Floats("rotary_sin"), 2*len(cos)/cfg.HeadDim
 	}
 	stage := falcon.NewStage(s, cfg, o)
 	for _, prm := range stage.Params.Params() {
-		s.Upload(prm.Weight(), backend.Float64s(floats(t, weights, prm.Name)))
+		s.Upload(prm.Weight(), backend.Float64s(weights.Floats(prm.Name)))
 		prm.Touch()
 	}
 	if err := s.Sync(); err != nil {
 		t.Fatal(err)
 	}
 	return &pipeline.Executor{Stage: stage, Stream: s, Arena: work, Scale: 1}, cfg, golden
-}
-
-func file(t testing.TB, name string) *safetensors.File {
-	t.Helper()
-	f, err := safetensors.Open(goldens + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
-}
-
-func floats(t testing.TB, f *safetensors.File, name string) []float64 {
-	t.Helper()
-	e, ok := f.Tensor(name)
-	if !ok {
-		return nil
-	}
-	xs := make([]float64, e.NumElements())
-	if err := e.Float64(xs, e.Rows(), e.Cols()); err != nil {
-		t.Fatal(err)
-	}
-	return xs
-}
-
-func ints(t testing.TB, f *safetensors.File, name string) []int32 {
-	t.Helper()
-	e, ok := f.Tensor(name)
-	if !ok {
-		t.Fatalf("no tensor %s", name)
-	}
-	xs, data := make([]int32, e.NumElements()), e.Data()
-	for i := range xs {
-		xs[i] = int32(uint32(data[4*i]) | uint32(data[4*i+1])<<8 | uint32(data[4*i+2])<<16 | uint32(data[4*i+3])<<24)
-	}
-	return xs
 }
 
 func each(t *testing.T, forms []string, test func(t *testing.T, form string, p precision)) {
@@ -127,7 +92,7 @@ func TestGreedyContinuationIsTransformers(t *testing.T) {
 			t.Skip("the golden's continuation is that of the float32 weights")
 		}
 		e, _, golden := open(t, form, p)
-		ids, offsets, want := ints(t, golden, "greedy_prompt_ids"), ints(t, golden, "greedy_prompt_offsets"), ints(t, golden, "greedy_ids")
+		ids, offsets, want := golden.Ints("greedy_prompt_ids"), golden.Ints("greedy_prompt_offsets"), golden.Ints("greedy_ids")
 		var requests []rollout.Request
 		n := len(want) / (len(offsets) - 1)
 		for i := range len(offsets) - 1 {
