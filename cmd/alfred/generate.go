@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"unicode/utf8"
 
@@ -182,29 +181,15 @@ func readPrompts(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 		}
 		defer closeInput()
 	}
-	var problems []error
-	for {
-		r, err := in.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, few(append(problems, err))
-		}
-		p, err := readPrompt(r, m, opts.MaxNew)
-		if err != nil {
-			problems = append(problems, err)
-		}
-		prompts = append(prompts, p)
-	}
-	if len(prompts) == 0 {
+	prompts, err = readRows(in, func(r row) (generatePrompt, error) { return readPrompt(r, m, opts.MaxNew) })
+	if len(prompts) == 0 && err == nil {
 		a.log().Warn("there are no prompts", "input", in.name)
 	}
 	if len(prompts) > math.MaxInt32/opts.Returns {
-		problems = append(problems, failf(exitUsage, "%d prompts with %d responses each are too many for one command", len(prompts), opts.Returns))
+		err = errors.Join(err, failf(exitUsage, "%d prompts with %d responses each are too many for one command", len(prompts), opts.Returns))
 	}
 	m.reportLosses(a)
-	return prompts, few(problems)
+	return prompts, err
 }
 
 func readPrompt(r row, m *openModel, most int) (p generatePrompt, err error) {
@@ -264,7 +249,7 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 		LogProbs: true,
 	}
 	exec, err := opts.Model.load(ctx, a, m, dtype, limits.Longest, func(e *pipeline.Executor) error {
-		return rehearseGeneration(ctx, e, limits, sampling.Draw)
+		return rollout.Rehearse(ctx, e, limits, sampling.Draw)
 	})
 	if err != nil {
 		return err
@@ -294,22 +279,4 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 	}
 	a.log().Info("generated", "responses", total, "tokens", tokens)
 	return nil
-}
-
-// rehearseGeneration runs the largest step that the limits allow beside its cache.
-func rehearseGeneration(ctx context.Context, e *pipeline.Executor, limits rollout.Limits, draw nn.Draw) error {
-	d, err := e.StartDecoding(limits.CachePages(), limits.PageSize)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	pages := make([]int32, limits.PagesPerSlot())
-	chunks := make([]nn.Chunk, limits.Slots)
-	for i, left := 0, limits.Tokens-limits.Slots; i < len(chunks); i++ {
-		n := min(left, limits.Longest-1) // beside the token that is read, those of a prompt
-		chunks[i] = nn.Chunk{IDs: make([]int32, n+1), Pages: pages, Read: true}
-		left -= n
-	}
-	_, err = d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
-	return err
 }

@@ -73,6 +73,25 @@ func (a *app) openLines(ctx context.Context, path string) (_ *lineReader, closeF
 	return newLineReader(path, file), func() { file.Close() }, nil
 }
 
+// readRows reads the input to its end, and reports all lines that read refuses.
+func readRows[T any](in *lineReader, read func(row) (T, error)) (items []T, err error) {
+	var problems []error
+	for {
+		r, err := in.next()
+		if err == io.EOF {
+			return items, few(problems)
+		}
+		if err != nil {
+			return items, errors.Join(few(problems), err)
+		}
+		item, err := read(r)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		items = append(items, item)
+	}
+}
+
 // row is one line of input, a JSON object.
 type row struct {
 	name   string

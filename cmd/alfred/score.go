@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"math"
 	"strconv"
 
@@ -102,26 +101,12 @@ func readScoreItems(ctx context.Context, a *app, m *openModel, opts ScoreOptions
 		return nil, err
 	}
 	defer closeInput()
-	var problems []error
-	for {
-		r, err := in.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, few(append(problems, err))
-		}
-		item, err := readScoreItem(r, m, opts.AppendEOD)
-		if err != nil {
-			problems = append(problems, err)
-		}
-		items = append(items, item)
-	}
-	if len(items) == 0 {
+	items, err = readRows(in, func(r row) (scoreItem, error) { return readScoreItem(r, m, opts.AppendEOD) })
+	if len(items) == 0 && err == nil {
 		a.log().Warn("there are no lines to score", "input", in.name)
 	}
 	m.reportLosses(a)
-	return items, few(problems)
+	return items, err
 }
 
 func readScoreItem(r row, m *openModel, appendEOD bool) (item scoreItem, err error) {

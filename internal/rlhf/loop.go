@@ -101,24 +101,24 @@ func requested(stop <-chan struct{}) bool {
 	}
 }
 
-// update takes one optimizer step of m with the gradients that were accumulated, unless a loss or the gradient is not finite:
-// then nothing changes, on any rank, and the step is counted. losses must be the same on all ranks.
-func (r *rank) update(m *model, st *State, rate float64, losses []float64, samples []string) (norm float64, err error) {
-	if r.observe != nil {
-		r.observe(m)
+// update takes one optimizer step with the gradients that were accumulated, unless a loss or the gradient is not finite:
+// then nothing changes, on any rank, and the step is counted. The loss must be the same on all ranks.
+func (m *model) update(st *State, loss float64, samples []string) (rate, norm float64, err error) {
+	if m.observe != nil {
+		m.observe(m)
 	}
 	applied := false
-	norm = math.NaN() // of a step that is not taken
-	if finite(losses...) {
+	rate, norm = m.learningRate(st.Step), math.NaN() // the norm of a step that is not taken
+	if finite(loss) {
 		if norm, applied, err = m.opt.Update(m.stream, rate); err != nil {
-			return norm, err
+			return rate, norm, err
 		}
 	}
 	if applied {
 		st.good(m.role)
 		st.Updates[m.role] = m.opt.Steps()
-		return norm, nil
+		return rate, norm, nil
 	}
-	r.log.Warn("update dropped: NaN or infinite numbers", "model", m.role, "losses", fmt.Sprint(losses), "grad_norm", norm, "samples", fmt.Sprint(samples))
-	return norm, st.bad(m.role, samples)
+	m.log.Warn("update dropped: NaN or infinite numbers", "model", m.role, "loss", loss, "grad_norm", norm, "samples", fmt.Sprint(samples))
+	return rate, norm, st.bad(m.role, samples)
 }

@@ -113,7 +113,8 @@ func (r *rank) microTokens() int { return max(r.replicas.Budget, r.in.largestUni
 // rehearseTraining runs the largest micro-batch forward and backward, and one update.
 func (m *model) rehearseTraining(ctx context.Context) error {
 	return m.rehearsal(m.role+" update", func() error {
-		if err := m.accumulate(ctx, largest(m.microTokens()), func(int, pipeline.Output, pipeline.Gradient) {}); err != nil {
+		nothing := func(pipeline.MicroBatch, pipeline.Output, pipeline.Gradient) (float64, error) { return 0, nil }
+		if _, err := m.accumulate(ctx, largest(m.microTokens()), nothing); err != nil {
 			return err
 		}
 		_, _, err := m.opt.Update(m.stream, 0)
@@ -130,28 +131,7 @@ func (m *model) rehearseScoring(ctx context.Context) error {
 
 // rehearseDecoding runs the largest step of a rollout beside its cache.
 func (m *model) rehearseDecoding(ctx context.Context, limits rollout.Limits, draw nn.Draw) error {
-	return m.rehearsal("rollout", func() error { return m.decodeLargest(ctx, limits, draw) })
-}
-
-func (m *model) decodeLargest(ctx context.Context, limits rollout.Limits, draw nn.Draw) error {
-	d, err := m.exec.StartDecoding(limits.CachePages(), limits.PageSize)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	pages := make([]int32, limits.PagesPerSlot())
-	chunks := make([]nn.Chunk, limits.Slots)
-	for i := range chunks {
-		chunks[i] = nn.Chunk{IDs: []int32{0}, Pages: pages, Read: true}
-	}
-	// The rest of the step's tokens are those of prompts.
-	for i, left := 0, limits.Tokens-limits.Slots; i < len(chunks) && left > 0; i++ {
-		n := min(left, limits.Longest-1)
-		chunks[i].IDs = make([]int32, n+1)
-		left -= n
-	}
-	_, err = d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
-	return err
+	return m.rehearsal("rollout", func() error { return rollout.Rehearse(ctx, m.exec, limits, draw) })
 }
 
 // announce says what the run will hold, and refuses what the machine does not have. The host's part is what the process holds

@@ -75,6 +75,7 @@ type model struct {
 	exec   *pipeline.Executor
 	opt    *optim.AdamW // nil when the model is frozen
 	rate   optim.Schedule
+	unit   string // of the schedule: "iteration" or "step"
 }
 
 // newModel allocates a model's weights, and its optimizer's state if it has one.
@@ -94,6 +95,7 @@ func (r *rank) newModel(role string, cfg falcon.Config, opt *config.Optimizer) (
 	m.exec = &pipeline.Executor{Stage: m.stage, Stream: r.stream, Arena: r.work, Scale: 1}
 	r.matrices = append(r.matrices, matrices{m.stage.Params, opt != nil})
 	if opt != nil {
+		m.unit = opt.ScheduleUnit
 		m.rate = optim.Schedule{Max: opt.LearningRate, Final: opt.FinalLearningRate, Warmup: opt.WarmupSteps, Decay: opt.Decay, DecaySteps: opt.DecaySteps}
 		m.opt, err = optim.New(r.stream, m.stage.Params, r.groups, optim.Settings{
 			Beta1: opt.Betas[0], Beta2: opt.Betas[1], Eps: opt.Eps, WeightDecay: opt.WeightDecay,
@@ -118,12 +120,22 @@ func (r *rank) shareGradients(models ...*model) {
 	r.grads = r.stream.Alloc(r.stream.Wide(), n)
 }
 
-// accumulate runs a plan forward and backward with the gradients at zero before.
-func (m *model) accumulate(ctx context.Context, plan pipeline.Plan, loss func(m int, out pipeline.Output, grad pipeline.Gradient)) error {
+// microLoss is the share of the loss that a micro-batch has, and fills in its gradient with respect to the outputs.
+type microLoss func(micro pipeline.MicroBatch, out pipeline.Output, grad pipeline.Gradient) (loss float64, err error)
+
+// accumulate runs a plan forward and backward with the gradients at zero before. The loss is that of this replica.
+func (m *model) accumulate(ctx context.Context, plan pipeline.Plan, of microLoss) (loss float64, err error) {
 	g := m.grads.Slice(0, m.stage.Params.Len())
 	m.stream.Zero(g)
 	m.stage.Params.Lend(g)
-	return m.exec.Train(ctx, plan.Micros, loss)
+	err = m.exec.Train(ctx, plan.Micros, func(i int, out pipeline.Output, grad pipeline.Gradient) {
+		part, err := of(plan.Micros[i], out, grad)
+		if err != nil {
+			m.stream.Fail(err)
+		}
+		loss += part
+	})
+	return loss, err
 }
 
 // calibrate applies the fixed gain and bias of a normalised reward model, which a value model that starts from it shares.
@@ -152,8 +164,8 @@ func calibration(cfg falcon.Config) (gain, bias float64) {
 }
 
 // learningRate is that of the next update; iteration counts from 0.
-func (m *model) learningRate(unit string, iteration int) float64 {
-	if unit == "iteration" {
+func (m *model) learningRate(iteration int) float64 {
+	if m.unit == "iteration" {
 		return m.rate.Rate(iteration)
 	}
 	return m.rate.Rate(m.opt.Steps())

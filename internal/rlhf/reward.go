@@ -79,8 +79,7 @@ func (t *rewardStage) step(ctx context.Context, st *State) (*telemetry.Metrics, 
 			st.TokensSeen += int64(len(l.Prompt) + len(l.Responses[i]))
 		}
 	}
-	rate := t.model.learningRate(t.cfg.Optimizer.ScheduleUnit, st.Step)
-	norm, err := t.update(t.model, st, rate, []float64{loss}, names)
+	rate, norm, err := t.model.update(st, loss, names)
 	metrics := &telemetry.Metrics{}
 	metrics.SetFloat(telemetry.LR, rate)
 	metrics.SetFloat(telemetry.Loss, loss)
@@ -92,18 +91,14 @@ func (t *rewardStage) step(ctx context.Context, st *State) (*telemetry.Metrics, 
 // gradient sums the gradient of the mean ranking loss of a batch.
 func (t *rewardStage) gradient(ctx context.Context, batch []dataset.Ranked) (loss float64, stats ppo.RankingStats, err error) {
 	plan := t.replicas.Plan(rankedUnits(batch))
-	err = t.model.accumulate(ctx, plan, func(m int, out pipeline.Output, grad pipeline.Gradient) {
-		lists, at := rankedLists(batch, plan.Micros[m], out.Value)
+	loss, err = t.model.accumulate(ctx, plan, func(micro pipeline.MicroBatch, out pipeline.Output, grad pipeline.Gradient) (float64, error) {
+		lists, at := rankedLists(batch, micro, out.Value)
 		part, err := ppo.RankingLoss(lists, len(batch))
-		if err != nil {
-			t.stream.Fail(err)
-			return
-		}
-		loss += part.Loss
 		stats.Add(part.Stats)
 		for i, d := range part.DScore {
 			copy(grad.Value[at[i]:], d)
 		}
+		return part.Loss, err
 	})
 	if err == nil {
 		err = t.sumRanking(&loss, &stats)

@@ -60,8 +60,7 @@ func (t *sft) step(ctx context.Context, st *State) (*telemetry.Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	rate := t.policy.learningRate(t.cfg.Optimizer.ScheduleUnit, st.Step)
-	norm, err := t.update(t.policy, st, rate, []float64{loss}, sampleIDs(batch))
+	rate, norm, err := t.policy.update(st, loss, sampleIDs(batch))
 	for _, s := range batch {
 		st.TokensSeen += int64(len(s.IDs))
 	}
@@ -75,15 +74,11 @@ func (t *sft) step(ctx context.Context, st *State) (*telemetry.Metrics, error) {
 // gradient sums the gradient of the mean token loss of a batch.
 func (t *sft) gradient(ctx context.Context, batch []dataset.SFT) (loss float64, err error) {
 	tokens, plan := lossTokens(batch), t.replicas.Plan(sftUnits(batch))
-	err = t.policy.accumulate(ctx, plan, func(m int, out pipeline.Output, grad pipeline.Gradient) {
-		logp, mask, spans := sftMicroBatch(batch, plan.Micros[m], out)
+	loss, err = t.policy.accumulate(ctx, plan, func(micro pipeline.MicroBatch, out pipeline.Output, grad pipeline.Gradient) (float64, error) {
+		logp, mask, spans := sftMicroBatch(batch, micro, out)
 		part, err := ppo.SupervisedLoss(logp, mask, tokens)
-		if err != nil {
-			t.stream.Fail(err)
-			return
-		}
-		loss += part.Loss
 		scatter(grad.LogProb, spans, part.DLogProb)
+		return part.Loss, err
 	})
 	if err == nil {
 		err = t.sum(&loss)
@@ -149,8 +144,8 @@ func sftMicroBatch(batch []dataset.SFT, m pipeline.MicroBatch, out pipeline.Outp
 
 // scatter puts per-sequence gradients back where the spans lie.
 func scatter(dst []float64, spans [][2]int, rows ppo.Ragged) {
-	for i, s := range spans {
-		copy(dst[s[0]:s[1]], rows[i])
+	for i, row := range rows {
+		copy(dst[spans[i][0]:spans[i][1]], row)
 	}
 }
 

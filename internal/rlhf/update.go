@@ -114,26 +114,20 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 	var losses, norms []float64
 	var all ppo.PolicyStats
 	for k, b := range it.policyBatches {
-		var loss float64
 		var stats ppo.PolicyStats
-		err := p.policy.accumulate(ctx, b.plan, func(m int, out pipeline.Output, grad pipeline.Gradient) {
-			micro := b.plan.Micros[m]
+		loss, err := p.policy.accumulate(ctx, b.plan, func(micro pipeline.MicroBatch, out pipeline.Output, grad pipeline.Gradient) (float64, error) {
 			logp, spans := rows(out, out.LogProb)
 			entropy, _ := rows(out, out.Entropy)
 			part, err := ppo.PolicyLoss(ppo.PolicyBatch{
 				LogProb: logp, OldLogProb: b.pick(micro, it.logp), Advantage: b.pick(micro, it.advantages),
 				Entropy: entropy, Exclude: b.pickFlags(micro, it.masked),
 			}, cfg, b.tokens)
-			if err != nil {
-				p.stream.Fail(err)
-				return
-			}
-			loss += part.Loss
 			stats.Add(part.Stats)
 			scatter(grad.LogProb, spans, part.DLogProb)
 			if grad.Entropy != nil {
 				scatter(grad.Entropy, spans, part.DEntropy)
 			}
+			return part.Loss, err
 		})
 		if err == nil {
 			err = p.sumPolicy(&loss, &stats)
@@ -148,9 +142,8 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 					ErrNumerical, stats.MaxRatioError, tc.RatioTolerance)
 			}
 		}
-		rate := p.policy.learningRate(p.cfg.PolicyOptimizer.ScheduleUnit, st.Step)
+		rate, norm, err := p.policy.update(st, loss, p.names(it, b.members))
 		metrics.SetFloat(telemetry.LRPolicy, rate)
-		norm, err := p.update(p.policy, st, rate, []float64{loss}, p.names(it, b.members))
 		if err != nil {
 			return err
 		}
@@ -178,20 +171,14 @@ func (p *ppoStage) updateValue(ctx context.Context, st *State, it *iteration, me
 	var losses, norms []float64
 	var all ppo.ValueStats
 	for _, b := range it.valueBatches {
-		var loss float64
 		var stats ppo.ValueStats
-		err := p.value.accumulate(ctx, b.plan, func(m int, out pipeline.Output, grad pipeline.Gradient) {
-			micro := b.plan.Micros[m]
+		loss, err := p.value.accumulate(ctx, b.plan, func(micro pipeline.MicroBatch, out pipeline.Output, grad pipeline.Gradient) (float64, error) {
 			values, spans := rows(out, p.value.calibrate(out.Value))
 			part, err := ppo.ValueLoss(ppo.ValueBatch{Value: values, OldValue: b.pick(micro, it.values), Return: b.pick(micro, it.returns)}, tc.ClipRangeValue, b.tokens)
-			if err != nil {
-				p.stream.Fail(err)
-				return
-			}
-			loss += part.Loss
 			stats.Add(part.Stats)
 			scatter(grad.Value, spans, part.DValue)
 			p.value.calibrateGradient(grad.Value)
+			return part.Loss, err
 		})
 		if err == nil {
 			err = p.sumValue(&loss, &stats)
@@ -199,9 +186,8 @@ func (p *ppoStage) updateValue(ctx context.Context, st *State, it *iteration, me
 		if err != nil {
 			return err
 		}
-		rate := p.value.learningRate(p.cfg.ValueOptimizer.ScheduleUnit, st.Step)
+		rate, norm, err := p.value.update(st, loss, p.names(it, b.members))
 		metrics.SetFloat(telemetry.LRValue, rate)
-		norm, err := p.update(p.value, st, rate, []float64{loss}, p.names(it, b.members))
 		if err != nil {
 			return err
 		}

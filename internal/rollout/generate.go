@@ -74,3 +74,22 @@ func Generate(ctx context.Context, e *pipeline.Executor, requests []Request, lim
 	slices.SortFunc(all, func(a, b Trajectory) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return all, stats, nil
 }
+
+// Rehearse runs the largest step that Generate can take under the limits, beside its cache: on a device that holds nothing, to
+// find out what it needs.
+func Rehearse(ctx context.Context, e *pipeline.Executor, limits Limits, draw nn.Draw) error {
+	d, err := e.StartDecoding(limits.CachePages(), limits.PageSize)
+	if err != nil {
+		return fmt.Errorf("rollout: cache: %w", err)
+	}
+	defer d.Close()
+	pages := make([]int32, limits.PagesPerSlot())
+	chunks := make([]nn.Chunk, limits.Slots)
+	for i, left := 0, limits.Tokens-limits.Slots; i < len(chunks); i++ {
+		n := min(left, limits.Longest-1) // beside the token that is read, those of a prompt
+		chunks[i] = nn.Chunk{IDs: make([]int32, n+1), Pages: pages, Read: true}
+		left -= n
+	}
+	_, err = d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
+	return err
+}

@@ -1,8 +1,6 @@
 package reference
 
 import (
-	"unsafe"
-
 	"alfred/internal/tensor"
 )
 
@@ -61,17 +59,10 @@ func raw(t tensor.Tensor) []byte {
 }
 
 // f64 is the elements of t; none when it is absent.
-func f64(t tensor.Tensor) []float64 { return view[float64](t) }
+func f64(t tensor.Tensor) []float64 { return tensor.View[float64](raw(t)) }
 
 // i32 is the elements of t; none when it is absent.
-func i32(t tensor.Tensor) []int32 { return view[int32](t) }
-
-func view[E any](t tensor.Tensor) []E {
-	if t.Len() == 0 {
-		return nil
-	}
-	return unsafe.Slice((*E)(unsafe.Pointer(&raw(t)[0])), t.Len())
-}
+func i32(t tensor.Tensor) []int32 { return tensor.View[int32](raw(t)) }
 
 // row is row n of rows that are c elements long.
 func row[E any](rows []E, n, c int) []E { return rows[n*c : (n+1)*c] }
