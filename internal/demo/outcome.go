@@ -8,9 +8,6 @@ import (
 	"alfred/internal/telemetry"
 )
 
-// heldOutStderr is the standard error of telemetry.ScoreHeldout.
-const heldOutStderr telemetry.Name = "score_heldout_stderr"
-
 // Number is a metric, with its standard error if that was recorded (NaN otherwise).
 type Number struct{ Value, Stderr float64 }
 
@@ -55,7 +52,7 @@ func (s *story) outcome() (*Outcome, error) {
 	read(config.SFT, telemetry.EvalLoss, "", &o.PolicyLoss)
 	read(config.Reward, telemetry.EvalLoss, "", &o.RewardLoss)
 	read(config.Reward, telemetry.Accuracy, telemetry.AccuracyStderr, &o.Accuracy)
-	read(config.PPO, telemetry.ScoreHeldout, heldOutStderr, &o.Score)
+	read(config.PPO, telemetry.ScoreHeldout, telemetry.ScoreHeldoutStderr, &o.Score)
 	read(config.PPO, telemetry.KL, "", &o.KL)
 	read(config.PPO, telemetry.EODRate, "", &o.EODRate)
 	var ratio Change

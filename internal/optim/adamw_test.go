@@ -37,7 +37,7 @@ func goldenSettings(t *testing.T, g golden) optim.Settings {
 // at the end. On the reference, 1e-12 covers another order of rounding in 20 steps of float64. For float32 see allowed.
 func TestGolden(t *testing.T) {
 	g := openGolden(t, "adamw.safetensors")
-	rates, norms := g.floats("learning_rate"), g.floats("grad_norm")
+	rates, norms := g.Floats("learning_rate"), g.Floats("grad_norm")
 	eachPrecision(t, func(t *testing.T, p precision) {
 		start := g.step("start/", 0, names, lengths)
 		tr := must(newTrainee(p.device(), p.dtype, optim.Solo(), goldenSettings(t, g), start, goldenParams()...))(t)
@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 		state := tr.state(t)
 		for _, name := range names {
 			for _, moment := range []string{"exp_avg/", "exp_avg_sq/"} {
-				want := g.floats(moment + name)
+				want := g.Floats(moment + name)
 				largest := slices.MaxFunc(want, func(a, b float64) int { return int(math.Copysign(1, math.Abs(a)-math.Abs(b))) })
 				within(t, moment+name, state[moment+name], want, func(int) float64 { return 4 * p.relative() * math.Abs(largest) })
 			}
@@ -160,7 +160,7 @@ func TestBFloat16FollowsFloat32(t *testing.T) {
 	for _, p := range precisions[1:] {
 		both = append(both, must(newTrainee(p.device(), p.dtype, optim.Solo(), goldenSettings(t, g), start, goldenParams()...))(t))
 	}
-	for i, rate := range g.floats("learning_rate") {
+	for i, rate := range g.Floats("learning_rate") {
 		for _, tr := range both {
 			if _, _, err := tr.update(g.step("gradients/", i, names, lengths), rate); err != nil {
 				t.Fatal(err)
@@ -239,7 +239,7 @@ func TestDecayIsForMatrices(t *testing.T) {
 // goes on afterwards as if that step had not been.
 func TestNonFiniteGradientsChangeNothing(t *testing.T) {
 	g := openGolden(t, "adamw.safetensors")
-	rates := g.floats("learning_rate")
+	rates := g.Floats("learning_rate")
 	eachPrecision(t, func(t *testing.T, p precision) {
 		begin := func() *trainee {
 			return must(newTrainee(p.device(), p.dtype, optim.Solo(), goldenSettings(t, g), g.step("start/", 0, names, lengths), goldenParams()...))(t)
@@ -296,7 +296,7 @@ func TestUpdatesTellTheBackend(t *testing.T) {
 // TestRestoredStateContinues bit by bit: what State lists, with the weights and the number of steps, is all there is.
 func TestRestoredStateContinues(t *testing.T) {
 	g := openGolden(t, "adamw.safetensors")
-	rates := g.floats("learning_rate")
+	rates := g.Floats("learning_rate")
 	eachPrecision(t, func(t *testing.T, p precision) {
 		run := func(tr *trainee, from, to int) {
 			t.Helper()

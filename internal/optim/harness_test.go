@@ -1,7 +1,6 @@
 package optim_test
 
 import (
-	"encoding/binary"
 	"math"
 	"testing"
 
@@ -10,7 +9,7 @@ import (
 	"alfred/internal/backend"
 	"alfred/internal/backend/cpu"
 	"alfred/internal/backend/reference"
-	"alfred/internal/checkpoint/safetensors"
+	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/optim"
 	"alfred/internal/param"
 	"alfred/internal/tensor"
@@ -153,40 +152,18 @@ func sameBits(t testing.TB, what string, got, want map[string][]float64) {
 }
 
 // golden is a file of testdata/golden.
-type golden struct {
-	t testing.TB
-	*safetensors.File
-}
+type golden struct{ goldentest.File }
 
 func openGolden(t testing.TB, name string) golden {
 	t.Helper()
-	f, err := safetensors.Open("testdata/golden/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return golden{t, f}
-}
-
-// floats is a tensor.
-func (g golden) floats(name string) []float64 {
-	g.t.Helper()
-	e, ok := g.Tensor(name)
-	if !ok {
-		g.t.Fatalf("%s has no %s", g.Path(), name)
-	}
-	xs := make([]float64, e.NumElements())
-	for i, data := 0, e.Data(); i < len(xs); i++ {
-		xs[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:]))
-	}
-	return xs
+	return golden{goldentest.Open(t, "testdata/golden/"+name)}
 }
 
 // step is row i of tensors that have one row per step, by the last part of their names.
 func (g golden) step(prefix string, i int, names []string, lengths []int) map[string][]float64 {
 	all := map[string][]float64{}
 	for j, name := range names {
-		all[name] = g.floats(prefix + name)[i*lengths[j] : (i+1)*lengths[j]]
+		all[name] = g.Floats(prefix + name)[i*lengths[j] : (i+1)*lengths[j]]
 	}
 	return all
 }

@@ -38,7 +38,7 @@ func TestScheduleGolden(t *testing.T) {
 				t.Fatalf("%s: unknown parameter %s", name, pair)
 			}
 		}
-		want := g.floats(name)
+		want := g.Floats(name)
 		got := make([]float64, len(want))
 		for s := range got {
 			got[s] = c.Rate(s)

@@ -176,7 +176,7 @@ func TestEarlyStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, ok := metrics.Lookup(droppedPolicySteps); !ok || v.Scalar() != 1 {
+	if v, ok := metrics.Lookup(telemetry.DroppedPolicySteps); !ok || v.Scalar() != 1 {
 		t.Errorf("dropped %v policy steps, want 1: the first moves the policy, the second sees it", v)
 	}
 	if got := p.policy.opt.Steps(); got != 2 {

@@ -43,7 +43,7 @@ func (p *ppoStage) measure(st *State, it *iteration) *telemetry.Metrics {
 		m.SetFloat(telemetry.ExplainedVariance, ev)
 	}
 	if it.rewards.Clipped > 0 || p.cfg.Trainer.RewardClip > 0 {
-		m.SetInt("clipped_scores", int64(it.rewards.Clipped))
+		m.SetInt(telemetry.ClippedScores, int64(it.rewards.Clipped))
 	}
 	m.SetInt(telemetry.PromptsSeen, st.PromptsSeen)
 	if every := p.cfg.Log.SamplesEvery; every > 0 && (st.Step == 0 || (st.Step+1)%every == 0) {
@@ -94,7 +94,9 @@ func (p *ppoStage) evaluate(ctx context.Context, st *State, metrics *telemetry.M
 	}
 	score, spread := meanStd(scores)
 	metrics.SetFloat(telemetry.ScoreHeldout, score)
-	metrics.SetFloat("score_heldout_stderr", spread/math.Sqrt(float64(len(scores))))
+	if n := len(scores); n > 1 {
+		metrics.SetFloat(telemetry.ScoreHeldoutStderr, spread/math.Sqrt(float64(n-1))) // sample deviation over √n
+	}
 	return nil
 }
 

@@ -83,7 +83,7 @@ func (t *rewardStage) step(ctx context.Context, st *State) (*telemetry.Metrics, 
 	metrics := &telemetry.Metrics{}
 	metrics.SetFloat(telemetry.LR, rate)
 	metrics.SetFloat(telemetry.Loss, loss)
-	metrics.SetFloat(gradNorm, norm)
+	metrics.SetFloat(telemetry.GradNorm, norm)
 	setRanking(metrics, stats, "train_")
 	return metrics, err
 }
@@ -165,7 +165,7 @@ func setRanking(m *telemetry.Metrics, s ppo.RankingStats, prefix telemetry.Name)
 	m.SetFloat(prefix+telemetry.AccuracyStderr, accuracyError)
 	m.SetFloat(prefix+telemetry.MarginMean, margin)
 	if prefix == "" {
-		m.SetFloat("margin_stderr", marginError)
+		m.SetFloat(telemetry.MarginStderr, marginError)
 	}
 }
 

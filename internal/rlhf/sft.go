@@ -45,9 +45,6 @@ func (t *sft) begin(context.Context) error { return nil }
 // finish has nothing to do.
 func (t *sft) finish(context.Context, *State) error { return nil }
 
-// gradNorm is the metric of the single model that sft and reward train.
-const gradNorm telemetry.Name = "grad_norm"
-
 // step is one optimizer step: (1) draw a batch, (2) sum the gradient of its mean token loss, (3) update.
 func (t *sft) step(ctx context.Context, st *State) (*telemetry.Metrics, error) {
 	batch := make([]dataset.SFT, t.cfg.Trainer.GlobalBatch)
@@ -67,7 +64,7 @@ func (t *sft) step(ctx context.Context, st *State) (*telemetry.Metrics, error) {
 	metrics := &telemetry.Metrics{}
 	metrics.SetFloat(telemetry.LR, rate)
 	metrics.SetFloat(telemetry.Loss, loss)
-	metrics.SetFloat(gradNorm, norm)
+	metrics.SetFloat(telemetry.GradNorm, norm)
 	return metrics, err
 }
 

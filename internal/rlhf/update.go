@@ -150,7 +150,7 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 		losses, norms = append(losses, loss), append(norms, norm)
 		all.Add(stats)
 		if ppo.StopEarly(stats.ApproxKL(), tc.EarlyStopKL) {
-			metrics.SetInt(droppedPolicySteps, int64(len(it.policyBatches)-k-1))
+			metrics.SetInt(telemetry.DroppedPolicySteps, int64(len(it.policyBatches)-k-1))
 			break
 		}
 	}
@@ -160,9 +160,6 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 	metrics.SetFloat(telemetry.PolicyClipFraction, all.ClipFraction())
 	return nil
 }
-
-// droppedPolicySteps counts the policy steps of an iteration that trainer.early_stop_kl left out.
-const droppedPolicySteps telemetry.Name = "dropped_policy_steps"
 
 // updateValue takes the value steps of all epochs.
 func (p *ppoStage) updateValue(ctx context.Context, st *State, it *iteration, metrics *telemetry.Metrics) error {

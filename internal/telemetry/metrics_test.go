@@ -11,10 +11,10 @@ import (
 
 // The names that readers of a run rely on, in the order of the design.
 func TestNames(t *testing.T) {
-	const want = `lr_policy, lr_value, lr, loss, score_mean, score_std, score_heldout, reward_mean, kl, kl_coef, entropy, policy_loss,
-		value_loss, policy_grad_norm, value_grad_norm, approx_kl, ratio_max_error, policy_clip_fraction, value_clip_fraction,
-		explained_variance, advantage_mean, return_mean, response_length_mean, eod_rate, prompts_seen, tokens_seen, skipped_steps,
-		sampler_logprob_max_error, eval_loss, accuracy, accuracy_stderr, margin_mean`
+	const want = `lr_policy, lr_value, lr, loss, score_mean, score_std, score_heldout, score_heldout_stderr, clipped_scores, reward_mean, kl, kl_coef, entropy, policy_loss,
+		value_loss, grad_norm, policy_grad_norm, value_grad_norm, approx_kl, ratio_max_error, policy_clip_fraction, value_clip_fraction,
+		explained_variance, advantage_mean, return_mean, response_length_mean, eod_rate, prompts_seen, tokens_seen, skipped_steps, dropped_policy_steps,
+		sampler_logprob_max_error, eval_loss, accuracy, accuracy_stderr, margin_mean, margin_stderr`
 	var got []string
 	for _, d := range Definitions() {
 		if d.Meaning == "" {

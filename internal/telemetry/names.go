@@ -20,12 +20,15 @@ const (
 	ScoreMean              Name = "score_mean"
 	ScoreStd               Name = "score_std"
 	ScoreHeldout           Name = "score_heldout"
+	ScoreHeldoutStderr     Name = "score_heldout_stderr"
+	ClippedScores          Name = "clipped_scores"
 	RewardMean             Name = "reward_mean"
 	KL                     Name = "kl"
 	KLCoef                 Name = "kl_coef"
 	Entropy                Name = "entropy"
 	PolicyLoss             Name = "policy_loss"
 	ValueLoss              Name = "value_loss"
+	GradNorm               Name = "grad_norm"
 	PolicyGradNorm         Name = "policy_grad_norm"
 	ValueGradNorm          Name = "value_grad_norm"
 	ApproxKL               Name = "approx_kl"
@@ -40,11 +43,13 @@ const (
 	PromptsSeen            Name = "prompts_seen"
 	TokensSeen             Name = "tokens_seen"
 	SkippedSteps           Name = "skipped_steps"
+	DroppedPolicySteps     Name = "dropped_policy_steps"
 	SamplerLogProbMaxError Name = "sampler_logprob_max_error"
 	EvalLoss               Name = "eval_loss"
 	Accuracy               Name = "accuracy"
 	AccuracyStderr         Name = "accuracy_stderr"
 	MarginMean             Name = "margin_mean"
+	MarginStderr           Name = "margin_stderr"
 )
 
 // Definition is a metric's name and its meaning in one line.
@@ -61,12 +66,15 @@ var definitions = []Definition{
 	{ScoreMean, "mean score of the responses"},
 	{ScoreStd, "standard deviation of the scores"},
 	{ScoreHeldout, "mean score on held-out prompts"},
+	{ScoreHeldoutStderr, "standard error of score_heldout"},
+	{ClippedScores, "scores of the iteration that trainer.reward_clip has cut"},
 	{RewardMean, "mean over responses of the sum of rewards: score minus KL penalty"},
 	{KL, "mean over responses of the summed log-ratio of policy and reference, nats"},
 	{KLCoef, "KL coefficient"},
 	{Entropy, "mean entropy of the policy per token, nats"},
 	{PolicyLoss, "clipped surrogate loss of the policy"},
 	{ValueLoss, "clipped value loss, one per value step"},
+	{GradNorm, "gradient norm before clipping"},
 	{PolicyGradNorm, "gradient norm of the policy before clipping"},
 	{ValueGradNorm, "gradient norm of the value model before clipping"},
 	{ApproxKL, "half the mean squared log-ratio of new and old policy, nats"},
@@ -81,11 +89,13 @@ var definitions = []Definition{
 	{PromptsSeen, "prompts drawn since the run began"},
 	{TokensSeen, "tokens trained on since the run began"},
 	{SkippedSteps, "optimizer steps skipped since the run began because of bad numbers"},
+	{DroppedPolicySteps, "policy steps of the iteration that trainer.early_stop_kl has left out"},
 	{SamplerLogProbMaxError, "largest difference between a sampler's and the trainer's log-prob"},
 	{EvalLoss, "loss on held-out data"},
 	{Accuracy, "share of held-out pairs ranked right"},
 	{AccuracyStderr, "standard error of the accuracy"},
 	{MarginMean, "mean score margin of held-out pairs"},
+	{MarginStderr, "standard error of margin_mean"},
 }
 
 // Definitions lists the known metrics in the order in which they are written.
