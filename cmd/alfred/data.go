@@ -22,7 +22,8 @@ func newDataInspectCommand(a *app) *cobra.Command {
 		Use:   "inspect --config FILE",
 		Short: "Show what the model will see",
 		Long: `Read the data of a configuration as a run would, and show what became of them: rows kept and dropped, by reason, with the place of
-the first malformed ones; lengths in tokens; rendered samples, in which ⟦ ⟧ marks what is learnt (or, for rankings, each response).
+the first malformed ones; lengths in tokens; rendered samples, in which ⟦ ⟧ marks what is learnt (or, for rankings, each response) and ∎ is the
+end of a document. Where a text holds these signs itself, they are escaped.
 
 Of the model only the tokenizer and config.json are needed; with model.tokenizer the model may still be missing.` +
 			exitHelp(exitUsage, exitData, exitModel, exitPipe),

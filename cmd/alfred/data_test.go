@@ -10,7 +10,7 @@ import (
 func TestDataInspect(t *testing.T) {
 	f := trained(t)
 	text := must(t, "", "data", "inspect", "--config", f.train)
-	for _, want := range []string{"data.jsonl", "Say market.", "⟦", "<|endoftext|>⟧", "fingerprint "} {
+	for _, want := range []string{"data.jsonl", "Say market.", "⟦", "∎⟧", "fingerprint "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)
 		}

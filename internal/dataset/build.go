@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"fmt"
-	"slices"
 
 	"alfred/internal/dataset/source"
 )
@@ -12,7 +11,7 @@ const (
 	TooLong      source.Reason = "over the length limit"
 	Duplicate    source.Reason = "duplicate"
 	NoTokens     source.Reason = "no tokens"
-	NeedsHistory source.Reason = "several turns or a system message under a one-turn rendering"
+	NeedsHistory source.Reason = "several turns or a system message, which only render: chat shows"
 )
 
 // What is noted.
@@ -124,8 +123,24 @@ func (b *builder) responseIDs(text string) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids := b.encode(text)
-	return append(ids[:len(ids):len(ids)], b.EOD), nil
+	return exactly(b.encode(text), []int32{b.EOD}), nil
+}
+
+// exactly joins ids in memory of just their size. Tokenizers reserve for more tokens than a text turns out to have, and
+// samples stay in memory for the whole run.
+func exactly(pieces ...[]int32) []int32 {
+	n := 0
+	for _, ids := range pieces {
+		n += len(ids)
+	}
+	if len(pieces) == 1 && cap(pieces[0]) == n {
+		return pieces[0]
+	}
+	all := make([]int32, 0, n)
+	for _, ids := range pieces {
+		all = append(all, ids...)
+	}
+	return all
 }
 
 func (b *builder) sft(rec *source.Record) (s SFT, drop source.Reason, err error) {
@@ -150,20 +165,21 @@ func (b *builder) sft(rec *source.Record) (s SFT, drop source.Reason, err error)
 	if err != nil {
 		return s, "", err
 	}
-	prompt := slices.Concat(pieces...)
-	switch n := len(prompt) + len(response); {
-	case len(prompt) == 0 || len(response) == 1: // nothing to continue, or nothing but EOD to learn
+	n := len(response)
+	for _, ids := range pieces {
+		n += len(ids)
+	}
+	switch {
+	case n == len(response) || len(response) == 1: // nothing to continue, or nothing but EOD to learn
 		return s, NoTokens, nil
 	case b.MaxLen > 0 && n > b.MaxLen:
 		return s, TooLong, nil
-	default:
-		s = SFT{ID: rec.ID, Source: b.source, IDs: slices.Concat(prompt, response), Loss: make([]bool, n)}
 	}
-	at := 0
-	for i, ids := range append(pieces, response) {
+	pieces, learn = append(pieces, response), append(learn, true)
+	s = SFT{ID: rec.ID, Source: b.source, IDs: exactly(pieces...), Loss: make([]bool, 0, n)}
+	for i, ids := range pieces {
 		for range ids {
-			s.Loss[at] = i == len(pieces) || learn[i]
-			at++
+			s.Loss = append(s.Loss, learn[i])
 		}
 	}
 	s.Loss[0] = false // nothing comes before it that could predict it
@@ -172,10 +188,12 @@ func (b *builder) sft(rec *source.Record) (s SFT, drop source.Reason, err error)
 
 // ranked drops single responses over the limit, and the whole when fewer than two with different ranks are left.
 func (b *builder) ranked(rec *source.Record) (r Ranked, long int, drop source.Reason, err error) {
-	r = Ranked{ID: rec.ID, Source: b.source}
-	if r.Prompt, _, err = b.promptIDs(rec); err != nil {
+	r = Ranked{ID: rec.ID, Source: b.source, Responses: make([][]int32, 0, len(rec.Ranked)), Ranks: make([]int, 0, len(rec.Ranked))}
+	ids, _, err := b.promptIDs(rec)
+	if err != nil {
 		return r, 0, "", err
 	}
+	r.Prompt = exactly(ids)
 	if len(r.Prompt) == 0 {
 		return r, 0, NoTokens, nil
 	}
@@ -198,10 +216,11 @@ func (b *builder) ranked(rec *source.Record) (r Ranked, long int, drop source.Re
 }
 
 func (b *builder) rolloutPrompt(rec *source.Record) (p Prompt, drop source.Reason, err error) {
-	p = Prompt{ID: rec.ID, Source: b.source, Reference: rec.Response}
-	if p.IDs, p.Text, err = b.promptIDs(rec); err != nil {
+	ids, text, err := b.promptIDs(rec)
+	if err != nil {
 		return p, "", err
 	}
+	p = Prompt{ID: rec.ID, Source: b.source, Text: text, IDs: exactly(ids), Reference: rec.Response}
 	switch {
 	case len(p.IDs) == 0:
 		return p, NoTokens, nil

@@ -163,6 +163,40 @@ func TestNoTokens(t *testing.T) {
 	}
 }
 
+// roomyTokenizer reserves far more than it fills, as tokenizers do that guess a text's length in tokens.
+type roomyTokenizer struct{ bytesTokenizer }
+
+func (roomyTokenizer) Encode(text string) []int32 {
+	return append(make([]int32, 0, 4*len(text)+100), bytesTokenizer{}.Encode(text)...)
+}
+
+// Samples stay in memory for a whole run: their ids take no more than they need.
+func TestSamplesHoldNoSpareMemory(t *testing.T) {
+	root := folder(t, map[string]string{"p.jsonl": `{"prompt":"a prompt","chosen":"chosen","rejected":"rejected"}`, "d.jsonl": dialogue})
+	opts := options(root)
+	opts.Tokenizer = roomyTokenizer{}
+	check := func(name string, n, capacity int) {
+		t.Helper()
+		if n == 0 || n != capacity {
+			t.Errorf("%s: %d of %d places used", name, n, capacity)
+		}
+	}
+	p := all(mustOpen[Prompt](t, opts, spec(source.Pairs, "p.jsonl", "")))[0]
+	check("prompt", len(p.IDs), cap(p.IDs))
+	r := all(mustOpen[Ranked](t, opts, spec(source.Pairs, "p.jsonl", "")))[0]
+	check("prompt of a ranking", len(r.Prompt), cap(r.Prompt))
+	check("ranks", len(r.Ranks), cap(r.Ranks))
+	for _, response := range r.Responses {
+		check("response", len(response), cap(response))
+	}
+	for _, turns := range []string{LossLast, LossAll} {
+		opts.LossTurns = turns
+		s := all(mustOpen[SFT](t, opts, spec(source.Prompts, "d.jsonl", "chat")))[0]
+		check("sequence", len(s.IDs), cap(s.IDs))
+		check("mask", len(s.Loss), cap(s.Loss))
+	}
+}
+
 func TestIDsNeedNoTokenizer(t *testing.T) {
 	root := folder(t, map[string]string{"ids.jsonl": `{"prompt_ids":[7,8]}`, "text.jsonl": `{"prompt":"x"}`})
 	opts := options(root)

@@ -33,7 +33,7 @@ type Options struct {
 
 	MaxLen       int     // SFT, Ranked: most tokens of prompt, response and EOD; 0 is no limit
 	PromptMaxLen int     // Prompt: most tokens; 0 is no limit
-	EvalShare    float64 // share of prompts held out, in [0, 1)
+	EvalShare    float64 // share of conversations held out, in [0, 1)
 	Seed         uint64  // of the order of training samples
 	LossTurns    string  // SFT: LossLast ("" too) or LossAll
 }
@@ -89,7 +89,6 @@ func open[T Sample](ctx context.Context, specs []config.Source, opts Options) (*
 	var (
 		problems []error
 		parts    [][]T
-		indices  []int
 		weights  []float64
 		held     []placed[T]
 		mark     = newFingerprint(opts, useOf[T]())
@@ -111,7 +110,7 @@ func open[T Sample](ctx context.Context, specs []config.Source, opts Options) (*
 			continue
 		}
 		mark.source(spec, read)
-		parts, indices, weights = append(parts, read.train), append(indices, i), append(weights, spec.Weight)
+		parts, weights = append(parts, read.train), append(weights, spec.Weight)
 		held = append(held, read.held...)
 	}
 	if len(problems) == 0 && len(parts) == 0 {
@@ -120,7 +119,7 @@ func open[T Sample](ctx context.Context, specs []config.Source, opts Options) (*
 	if len(problems) > 0 {
 		return set, errors.Join(problems...)
 	}
-	set.train = newStream(parts, indices, weights, len(specs), opts.Seed)
+	set.train = newStream(parts, weights, opts.Seed)
 	set.heldOut = sortHeldOut(held)
 	set.report.Fingerprint = mark.sum()
 	for i := range set.report.Sources {

@@ -35,7 +35,8 @@
 //
 // # Held out
 //
-// Options.EvalShare of the prompts is held out: those whose hash falls below the share. The hash is over the conversation that the
-// response continues (for oasst1 the text of the tree's root), not over its rendering, and takes no seed: all stages and sources hold out
-// the same prompts, the order of rows does not matter, and responses to one prompt or messages of one tree never stand on both sides.
+// Options.EvalShare of the conversations is held out: those whose hash falls below the share. The hash is over the system message and
+// the first user turn (of a task: instruction and input), not over their rendering, and takes no seed: all stages and sources hold
+// out the same conversations, the order of rows does not matter, and responses to one prompt, messages of one tree or rows that are one
+// conversation cut at different turns never stand on both sides.
 package dataset

@@ -16,7 +16,7 @@ type fingerprint struct{ h hash.Hash }
 
 func newFingerprint(o Options, use source.Use) *fingerprint {
 	f := &fingerprint{sha256.New()}
-	f.line("alfred data 1")
+	f.line("alfred data 2")
 	f.line("use %d max_len %d prompt_max_len %d eval_share %v loss_turns %q eod %d", use, o.MaxLen, o.PromptMaxLen, o.EvalShare, o.LossTurns, o.EOD)
 	return f
 }

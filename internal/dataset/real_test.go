@@ -182,6 +182,22 @@ func TestSpecialTextIsText(t *testing.T) {
 	}
 }
 
+// Many rows of hh-rlhf are one conversation cut at different turns. No row that is held out starts like one that is trained on.
+func TestRealHeldOutSharesNoFirstTurn(t *testing.T) {
+	opts := realOptions(t)
+	opts.Tokenizer, opts.EOD, opts.MaxLen, opts.EvalShare = bytesTokenizer{}, eod, 0, 0.1
+	set := mustOpen[SFT](t, opts, spec(source.HHRLHF, "hh-rlhf", "chat"))
+	train, held := firstTurns(set)
+	for turn, n := range held {
+		if train[turn] > 0 {
+			t.Errorf("%d held-out and %d training rows start with %q", n, train[turn], turn)
+		}
+	}
+	if n := len(set.HeldOut()); len(held) == n || n < 90 || n > 270 { // 1,791 rows
+		t.Errorf("%d rows of %d conversations are held out; about 179 of fewer conversations were expected", n, len(held))
+	}
+}
+
 func BenchmarkOpenReal(b *testing.B) {
 	tok, err := tokenizer.Load(filepath.Join(realRoot, "falcon/tokenizer.json"))
 	if err != nil {

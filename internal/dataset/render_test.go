@@ -80,8 +80,11 @@ func TestShots(t *testing.T) {
 	}
 }
 
-// Only chat can show a history; elsewhere such records are dropped and counted.
+// Only chat can show a history; elsewhere such records are dropped and counted under a reason that names the way out.
 func TestOneTurnRenderings(t *testing.T) {
+	if !strings.Contains(string(NeedsHistory), "render: chat") {
+		t.Errorf("%q does not say what to do", NeedsHistory)
+	}
 	root := folder(t, map[string]string{"data.jsonl": dialogue + "\n" + `{"prompt":"p","system":"s","response":"r"}` + "\n" + `{"prompt":"p","response":"r"}`})
 	for render, want := range map[string]int{"chat": 3, "instruction": 1, "": 1} {
 		set := mustOpen[SFT](t, options(root), spec(source.Prompts, "data.jsonl", render))

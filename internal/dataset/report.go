@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
-	"unicode"
 
 	"alfred/internal/config"
 	"alfred/internal/dataset/source"
@@ -55,7 +53,8 @@ type Count struct {
 // Percentiles of the lengths of sequences, in tokens: the smallest length that at least that part of them does not exceed.
 type Percentiles struct{ P50, P90, P99, Max int }
 
-// ShownSample is a sample as text. The tokens that count for the loss (or, for rankings, each response) stand in ⟦ ⟧.
+// ShownSample is a sample as text. The tokens that count for the loss (or, for rankings, each response) stand in ⟦ ⟧, and ∎ is
+// the end-of-document token; where the text holds these signs itself, they are escaped.
 type ShownSample struct{ ID, Text string }
 
 // shownSamples is how many samples of a source a report shows.
@@ -94,19 +93,11 @@ func (s *sink[T]) summary(spec config.Source, ignored []string) SourceReport {
 			r.EmptyFiles = append(r.EmptyFiles, f.Path)
 		}
 	}
-	decode := s.decoder()
+	decode := decoder(s.builder.Options)
 	for _, sample := range s.shown {
 		r.Samples = append(r.Samples, ShownSample{sampleID(sample), printable(sample.show(decode))})
 	}
 	return r
-}
-
-// decoder shows ids as text when the tokenizer can, as numbers otherwise.
-func (s *sink[T]) decoder() func([]int32) string {
-	if d, ok := s.builder.Tokenizer.(interface{ Decode([]int32) string }); ok {
-		return d.Decode
-	}
-	return func(ids []int32) string { return strings.Trim(fmt.Sprint(ids), "[]") + " " }
 }
 
 func sampleID[T Sample](s T) string {
@@ -141,17 +132,4 @@ func percentiles(lengths []int) (p Percentiles) {
 		return lengths[(percent*len(lengths)+99)/100-1] // nearest rank, rounded up
 	}
 	return Percentiles{at(50), at(90), at(99), at(100)}
-}
-
-// printable shows control characters (other than line feed and tab) as escapes, so that data cannot drive a terminal.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
-			fmt.Fprintf(&b, "\\u%04x", r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }

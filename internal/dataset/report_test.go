@@ -48,7 +48,7 @@ func TestReportText(t *testing.T) {
 	text := b.String()
 	for _, want := range []string{
 		"prompts", "100.0 %", "202", `a.jsonl:202: broken JSON`, "199  duplicate", "1  texts with CRLF", "1  blank lines", "no rows in: ", "empty.jsonl",
-		"not read: ", "README.md", "sample 1 (first)", "hello \\u001b[31m\\u202e⟦wor\n    ld<EOD>⟧", report.Fingerprint,
+		"not read: ", "README.md", "sample 1 (first)", "hello \\u001b[31m\\u202e⟦wor\n    ld∎⟧", report.Fingerprint,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)

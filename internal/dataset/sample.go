@@ -2,9 +2,7 @@ package dataset
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
-	"strings"
 
 	"alfred/internal/dataset/source"
 )
@@ -79,34 +77,3 @@ func writeIDs(w io.Writer, ids []int32) {
 	}
 	w.Write(b)
 }
-
-// Brackets around what counts for the loss, in shown samples.
-const lossBegin, lossEnd = "⟦", "⟧"
-
-func (s SFT) show(decode func([]int32) string) string {
-	var b strings.Builder
-	for from := 0; from < len(s.IDs); {
-		to := from + 1
-		for to < len(s.IDs) && s.Loss[to] == s.Loss[from] {
-			to++
-		}
-		text := decode(s.IDs[from:to])
-		if s.Loss[from] {
-			text = lossBegin + text + lossEnd
-		}
-		b.WriteString(text)
-		from = to
-	}
-	return b.String()
-}
-
-func (r Ranked) show(decode func([]int32) string) string {
-	var b strings.Builder
-	b.WriteString(decode(r.Prompt))
-	for i, ids := range r.Responses {
-		fmt.Fprintf(&b, "\nrank %d: %s%s%s", r.Ranks[i], lossBegin, decode(ids), lossEnd)
-	}
-	return b.String()
-}
-
-func (p Prompt) show(decode func([]int32) string) string { return decode(p.IDs) }

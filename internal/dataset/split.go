@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// splitHash places a prompt in [0, 1), evenly. It depends on the prompt alone.
+// splitHash places a conversation in [0, 1), evenly. It depends on the beginning alone, which is the key.
 func splitHash(key string) float64 {
 	sum := sha256.Sum256([]byte("held out\x00" + key))
 	return float64(binary.BigEndian.Uint64(sum[:8])>>11) * 0x1p-53

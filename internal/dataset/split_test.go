@@ -113,3 +113,48 @@ func TestStagesHoldOutTheSamePrompts(t *testing.T) {
 		}
 	}
 }
+
+// Public data cut one conversation at several turns; whatever the format, its rows stand on one side.
+func TestRowsOfOneConversationStayTogether(t *testing.T) {
+	var hh, dialogues strings.Builder
+	for i := range 60 {
+		first := fmt.Sprintf(`\n\nHuman: question %d\n\nAssistant:`, i)
+		second := fmt.Sprintf(`%s answer %d\n\nHuman: and then?\n\nAssistant:`, first, i)
+		for _, prompt := range []string{first, second} {
+			fmt.Fprintf(&hh, `{"chosen":"%s answer %d","rejected":"%s no"}`+"\n", prompt, i, prompt)
+		}
+		for _, more := range []string{"", `{"role":"assistant","content":"yes"},{"role":"user","content":"and then?"},`} {
+			fmt.Fprintf(&dialogues, `{"messages":[{"role":"system","content":"s"},{"role":"user","content":"question %d"},%s{"role":"assistant","content":"end"}]}`+"\n", i, more)
+		}
+	}
+	opts := options(folder(t, map[string]string{"hh.jsonl": hh.String(), "dialogues.jsonl": dialogues.String()}))
+	opts.EvalShare = 0.3
+	for _, s := range []config.Source{spec(source.HHRLHF, "hh.jsonl", "chat"), spec(source.Prompts, "dialogues.jsonl", "chat")} {
+		train, held := firstTurns(mustOpen[SFT](t, opts, s))
+		both := 0
+		for turn, n := range held {
+			if train[turn] > 0 {
+				both++
+			}
+			if n != 2 {
+				t.Errorf("%s: %d of 2 rows that start with %q are held out", s.Source, n, turn)
+			}
+		}
+		if both > 0 || len(held) < 8 || len(held) > 30 {
+			t.Errorf("%s: of 60 conversations %d are held out and %d stand on both sides", s.Source, len(held), both)
+		}
+	}
+}
+
+// firstTurns counts the training and held-out samples by the user's first turn, as chat renders it.
+func firstTurns(s *Set[SFT]) (train, held map[string]int) {
+	count := func(samples []SFT) map[string]int {
+		n := map[string]int{}
+		for _, sample := range samples {
+			turn, _, _ := strings.Cut(decode(sample.IDs), "\nAlfred:")
+			n[turn]++
+		}
+		return n
+	}
+	return count(all(s)), count(s.HeldOut())
+}

@@ -8,11 +8,9 @@ import (
 
 // Stream is the endless sequence of training samples. It is safe for concurrent use.
 type Stream[T Sample] struct {
-	parts   [][]T // the samples of each source in file order
-	indices []int // the source's index in the config: part of the address of its permutations
-	sources int   // entries of the config
-	mix     *mixture
-	key     random.Key
+	parts [][]T // the samples of each source in file order
+	mix   *mixture
+	key   random.Key
 
 	mu     sync.Mutex
 	orders [][2]order // per source: the permutations of its last two epochs in use
@@ -24,10 +22,9 @@ type order struct {
 	of    []int
 }
 
-func newStream[T Sample](parts [][]T, indices []int, weights []float64, sources int, seed uint64) *Stream[T] {
+func newStream[T Sample](parts [][]T, weights []float64, seed uint64) *Stream[T] {
 	return &Stream[T]{
-		parts: parts, indices: indices, sources: sources, mix: newMixture(weights),
-		key: random.Key{Seed: seed, Purpose: random.Data}, orders: make([][2]order, len(parts)),
+		parts: parts, mix: newMixture(weights), key: random.Key{Seed: seed, Purpose: random.Data}, orders: make([][2]order, len(parts)),
 	}
 }
 
@@ -55,8 +52,9 @@ func (s *Stream[T]) place(source int, epoch uint64, i int) int {
 	defer s.mu.Unlock()
 	kept := &s.orders[source][epoch%2]
 	if kept.of == nil || kept.epoch != epoch {
-		// Every (epoch, source) has an iteration of its own, as Permutation demands.
-		iteration := epoch*uint64(s.sources) + uint64(s.indices[source])
+		// Every (epoch, source) has an iteration of its own, as Permutation demands. Sources are numbered as they are mixed, so that
+		// one of weight 0 is as good as none.
+		iteration := epoch*uint64(len(s.parts)) + uint64(source)
 		*kept = order{epoch, s.key.Permutation(uint32(iteration), len(s.parts[source]))}
 	}
 	return kept.of[i]

@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"alfred/internal/config"
+	"alfred/internal/dataset/source"
 )
 
 // numbered makes sources whose samples are named by source and place.
@@ -21,16 +25,8 @@ func numbered(sizes ...int) [][]Prompt {
 	return parts
 }
 
-func indices(n int) []int {
-	out := make([]int, n)
-	for i := range out {
-		out[i] = i
-	}
-	return out
-}
-
 func stream(seed uint64, weights []float64, sizes ...int) *Stream[Prompt] {
-	return newStream(numbered(sizes...), indices(len(sizes)), weights, len(sizes), seed)
+	return newStream(numbered(sizes...), weights, seed)
 }
 
 // At is a pure function: positions in any order, from any stream of the same seed, on any goroutine, give the same samples.
@@ -116,6 +112,25 @@ func TestOrderIsFixed(t *testing.T) {
 	want := []string{"0/0", "0/4", "1/0", "0/2", "0/1", "1/2", "0/3", "0/2", "1/1", "0/4", "0/0", "1/1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("order %q, want %q", got, want)
+	}
+}
+
+// A source of weight 0 changes neither the fingerprint nor, with it, the order.
+func TestWeightZeroLeavesTheOrder(t *testing.T) {
+	root := folder(t, map[string]string{"a.jsonl": rows(40, 0), "b.jsonl": strings.ReplaceAll(rows(30, 0), "number", "other")})
+	a, b, off := spec(source.Prompts, "a.jsonl", ""), spec(source.Prompts, "b.jsonl", ""), spec(source.Prompts, "absent", "")
+	off.Weight = 0
+	want := mustOpen[Prompt](t, options(root), a, b)
+	for _, specs := range [][]config.Source{{off, a, b}, {a, off, b}, {a, b, off}} {
+		got := mustOpen[Prompt](t, options(root), specs...)
+		if got.Fingerprint() != want.Fingerprint() {
+			t.Error("a source of weight 0 changes the fingerprint")
+		}
+		for p := range uint64(200) { // several epochs
+			if x, y := got.Train().At(p).Text, want.Train().At(p).Text; x != y {
+				t.Fatalf("position %d is %q with a source of weight 0, %q without", p, x, y)
+			}
+		}
 	}
 }
 

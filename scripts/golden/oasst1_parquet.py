@@ -1,12 +1,16 @@
 """Writes the oasst1 message fixtures of internal/dataset/source: the same messages as parquet and as JSONL.
 
-    pip install pyarrow
+    pip install -r scripts/golden/requirements.txt
     python scripts/golden/oasst1_parquet.py [--out DIR]
 
 messages.jsonl        one message per line, labels as a map (the form of the JSONL release)
 messages.parquet      all columns of the parquet release: nested detoxify, emojis and labels; snappy; two row groups
 minimal.parquet       the columns that are read and no other; large strings, floating ranks with NaN for "none"; zstd
 no-text.parquet       lacks a column that is required
+run-length.parquet    data page version 2.0, in which pyarrow encodes booleans by run length
+lz4.parquet           compressed with LZ4
+empty-group.parquet   three row groups, of which the middle one is empty
+no-rows.parquet       no rows at all
 
 Texts are made up for this purpose.
 """
@@ -96,6 +100,12 @@ def main():
     pq.write_table(table, out / "messages.parquet", compression="snappy", row_group_size=9)
     pq.write_table(minimal(table), out / "minimal.parquet", compression="zstd")
     pq.write_table(minimal(table).drop_columns(["text"]), out / "no-text.parquet")
+    pq.write_table(minimal(table), out / "run-length.parquet", data_page_version="2.0")
+    pq.write_table(minimal(table), out / "lz4.parquet", compression="lz4")
+    with pq.ParquetWriter(out / "empty-group.parquet", minimal(table).schema) as writer:
+        for part in (minimal(table)[:5], minimal(table)[:0], minimal(table)[5:]):
+            writer.write_table(part)
+    pq.write_table(minimal(table)[:0], out / "no-rows.parquet")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ func TestMalformedRows(t *testing.T) {
 		bad  string
 		want Reason
 	}{
+		{"comma at the end", Prompts, ForPrompts, goodPrompt, `{"prompt":"p",}`, BrokenJSON},
+		{"no comma", Prompts, ForPrompts, goodPrompt, `{"prompt":"p" "id":"q"}`, BrokenJSON},
+		{"list is broken", OASST1, ForSFT, goodTree, `["x"`, BrokenJSON},
 		{"broken line", Prompts, ForPrompts, goodPrompt, `{"prompt":"p"`, BrokenJSON},
 		{"two objects", Prompts, ForPrompts, goodPrompt, goodPrompt + goodPrompt, BrokenJSON},
 		{"not JSON", Dolly, ForSFT, goodDolly, `instruction,context,response`, BrokenJSON},
@@ -75,6 +78,8 @@ func TestMalformedRows(t *testing.T) {
 		{"id outside int64", Prompts, ForPrompts, goodPrompt, `{"prompt_ids":[99999999999999999999]}`, WrongType},
 		{"messages is a string", Prompts, ForPrompts, goodPrompt, `{"messages":"hi"}`, WrongType},
 		{"ids beside text", Pairs, ForRanking, goodPair, `{"prompt_ids":[1],"chosen":"c","rejected":"r"}`, WrongType},
+		{"replies is a string", OASST1, ForPrompts, goodTree, `{"tree_state":"ready_for_export","prompt":{"message_id":"r","text":"q","role":"prompter","replies":"none"}}`, WrongType},
+		{"prompt is a number", OASST1, ForPrompts, goodTree, `{"prompt":5}`, NotObject},
 		{"text is a number", OASST1, ForPrompts, goodTree, replace(`"q"`, `5`).Replace(goodTree), WrongType},
 		{"deleted is a string", OASST1, ForPrompts, goodTree, replace(`"role":"prompter"`, `"role":"prompter","deleted":"no"`).Replace(goodTree), WrongType},
 		{"unknown role", OASST1, ForPrompts, goodTree, replace(`"prompter"`, `"moderator"`).Replace(goodTree), WrongType},
@@ -94,6 +99,10 @@ func TestMalformedRows(t *testing.T) {
 		{"no Human turn", HHRLHF, ForPrompts, goodHH, `{"chosen":"\n\nAssistant: a","rejected":"\n\nAssistant: b"}`, NoHuman},
 		{"plain text", HHRLHF, ForPrompts, goodHH, `{"chosen":"","rejected":""}`, NoHuman},
 
+		{"key twice", Prompts, ForPrompts, goodPrompt, `{"prompt":"p","prompt":"q"}`, AmbiguousField},
+		{"key twice, once escaped", Dolly, ForSFT, goodDolly, `{"instruction":"i","\u0069nstruction":"j","response":"r"}`, AmbiguousField},
+		{"key twice in a message", Prompts, ForPrompts, goodPrompt, `{"messages":[{"role":"user","content":"u","role":"system"}]}`, AmbiguousField},
+		{"key twice", OASST1, ForPrompts, goodTree, replace(`"text":"x"`, `"text":"x","text":"z"`).Replace(goodTree), AmbiguousField},
 		{"two prompts", Prompts, ForPrompts, goodPrompt, `{"prompt":"p","prompt_ids":[1]}`, AmbiguousField},
 		{"two systems", Prompts, ForPrompts, goodPrompt, `{"messages":[{"role":"user","content":"u"}],"system":"s"}`, AmbiguousField},
 		{"two responses", Prompts, ForSFT, `{"prompt":"p","response":"r"}`, `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"response":"r"}`, AmbiguousField},
@@ -134,6 +143,13 @@ func TestMalformedRows(t *testing.T) {
 			}
 		})
 	}
+}
+
+func total(counts map[Reason]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }
 
 // A surrogate pair, an escaped backslash before "ud800" and text that merely looks like an escape are no problem.

@@ -150,10 +150,10 @@ func TestNatInstDefinition(t *testing.T) {
 		t.Errorf("Definition as a string: %v, %v", records, err)
 	}
 	for name, content := range map[string]string{
-		"missing": strings.Replace(sumTask, `"Definition"`, `"Definitions"`, 1),
-		"blank":   strings.Replace(sumTask, "Add the numbers.", " ", 1),
-		"empty":   strings.Replace(sumTask, `["Add the numbers."]`, `[]`, 1),
-		"example": strings.Replace(sumTask, `"output":"2"`, `"out":"2"`, 1),
+		"missing":  strings.Replace(sumTask, `"Definition"`, `"Definitions"`, 1),
+		"blank":    strings.Replace(sumTask, "Add the numbers.", " ", 1),
+		"empty":    strings.Replace(sumTask, `["Add the numbers."]`, `[]`, 1),
+		"examples": strings.Replace(sumTask, `"Positive Examples":[`, `"Positive Examples":"none","x":[`, 1),
 	} {
 		records, tally, err := readTask(t, content)
 		if err != nil || len(records) != 0 || tally.MalformedRows != 8 {
@@ -169,6 +169,23 @@ func TestNatInstDefinition(t *testing.T) {
 	}
 }
 
+// One bad example does not spoil a task: it is left out and noted.
+func TestNatInstBadExamples(t *testing.T) {
+	for name, c := range map[string]struct {
+		old, new string
+		want     []Example
+	}{
+		"no output":      {`"output":"2"`, `"out":"2"`, []Example{{"2 2", "4"}}},
+		"not an object":  {`{"input":"2 2","output":["4"],"explanation":""}`, `"2 2"`, []Example{{"1 1", "2"}}},
+		"lone surrogate": {`"1 1"`, `"\ud800"`, []Example{{"2 2", "4"}}},
+	} {
+		records, tally, err := readTask(t, strings.Replace(sumTask, c.old, c.new, 1))
+		if err != nil || len(records) != 2 || !slices.Equal(records[0].Examples, c.want) || tally.Notes[BadExamples] != 1 || tally.MalformedRows != 5 {
+			t.Errorf("%s: %d records, notes %v, %d malformed, %v; want 2 with the examples %v, one bad noted, 5 malformed", name, len(records), tally.Notes, tally.MalformedRows, err, c.want)
+		}
+	}
+}
+
 func TestNatInstLanguages(t *testing.T) {
 	mixed := strings.Replace(sumTask, `"Output_language":["English"]`, `"Output_language":["French"]`, 1)
 	for _, c := range []struct {
@@ -179,6 +196,7 @@ func TestNatInstLanguages(t *testing.T) {
 		{sumTask, nil, 2}, {sumTask, []string{"en"}, 2}, {sumTask, []string{"English"}, 2}, {sumTask, []string{"fr", "de"}, 0},
 		{mixed, []string{"en"}, 0}, {mixed, []string{"en", "fr"}, 2}, {mixed, nil, 2},
 		{strings.Replace(sumTask, `["English"]`, `"English"`, 3), []string{"en"}, 2},
+		{sumTask, []string{AllLanguages}, 2}, {mixed, []string{"de", AllLanguages}, 2},
 		{strings.ReplaceAll(sumTask, `_language":["English"]`, `_language":[]`), []string{"fr"}, 2},
 	} {
 		records, tally, err := readTask(t, c.content, c.languages...)

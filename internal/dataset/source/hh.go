@@ -18,11 +18,7 @@ func (r *reader) hhRow(at Location, line []byte) (*problem, error) {
 	if p != nil {
 		return p, nil
 	}
-	chosen, p := o.text("chosen")
-	if p != nil {
-		return p, nil
-	}
-	rejected, p := o.text("rejected")
+	chosen, rejected, p := o.pair()
 	if p != nil {
 		return p, nil
 	}
@@ -47,28 +43,11 @@ func (r *reader) hhRow(at Location, line []byte) (*problem, error) {
 	}
 	rec := &Record{At: at}
 	rec.conversation("", turns)
-	if r.Use != ForPrompts {
-		a, b := afterMark(chosen[end:]), afterMark(rejected[end:])
-		switch {
-		case hasTurn(chosen[end:]) || hasTurn(rejected[end:]):
-			r.tally.Drop(DiffersEarlier, 1)
-			return nil, nil
-		case a == b:
-			r.tally.Drop(IdenticalPair, 1)
-			return nil, nil
-		case blank(a) || blank(b):
-			r.tally.Drop(EmptyResponse, 1)
-			return nil, nil
-		}
-		rec.setPair(a, b)
+	if r.Use != ForPrompts && (hasTurn(chosen[end:]) || hasTurn(rejected[end:])) {
+		r.tally.Drop(DiffersEarlier, 1)
+		return nil, nil
 	}
-	return nil, r.emit(rec)
-}
-
-// setPair records a preference; the chosen response is also the reference.
-func (rec *Record) setPair(chosen, rejected string) {
-	rec.Ranked = []Alternative{{chosen, 0}, {rejected, 1}}
-	rec.Response, rec.HasResponse = chosen, true
+	return nil, r.emitPair(rec, afterMark(chosen[end:]), afterMark(rejected[end:]))
 }
 
 // transcriptTurns splits a transcript at its marks. The space after a mark belongs to the mark.

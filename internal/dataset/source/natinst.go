@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/language"
@@ -16,8 +17,8 @@ import (
 const maxTaskFile = 512 << 20
 
 // taskFile reads one Natural Instructions v2 task: a JSON object with Definition (a list of strings; a string in early
-// files), "Positive Examples" and Instances. The response is an instance's first output. A task is kept when its input,
-// output and instruction languages are all wanted; they are English names ("French") or codes.
+// files), "Positive Examples" (of which unreadable ones are left out) and Instances. The response is an instance's first output.
+// A task is kept when its input, output and instruction languages are all wanted; they are English names ("French") or codes.
 func (r *reader) taskFile(s *stream) error {
 	data, err := io.ReadAll(io.LimitReader(s.text, maxTaskFile+1))
 	switch {
@@ -28,22 +29,24 @@ func (r *reader) taskFile(s *stream) error {
 	case len(data) == 0:
 		return nil // an empty file, named in the report
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return s.fail(fmt.Errorf("broken JSON, a task file is one object: %w", err))
+	o, p := members(data) // instance by instance UTF-8 is checked, so that one of them cannot spoil the file
+	if p != nil {
+		return s.fail(fmt.Errorf("a task file is one JSON object: %s: %s", p.reason, clip(p.detail)))
 	}
-	var instances []json.RawMessage
-	raw, ok := fields["Instances"]
-	if !ok {
+	if !o.has("Instances") {
 		return s.fail(errors.New(`no "Instances": this is not a Natural Instructions v2 task`))
 	}
-	if err := json.Unmarshal(raw, &instances); err != nil {
-		return s.fail(fmt.Errorf(`"Instances" is not a list: %w`, err))
+	instances, p := o.list("Instances")
+	if p != nil {
+		return s.fail(errors.New(p.detail))
 	}
 	r.tally.Rows += len(instances)
 	t := &task{name: taskName(s.path)}
-	header := t.read(fields)
-	wanted := header == nil && r.wantsTask(fields)
+	header := t.read(o)
+	wanted := header == nil && r.wantsTask(o)
+	if wanted && t.badExamples > 0 {
+		r.tally.Note(BadExamples, t.badExamples)
+	}
 	for i, raw := range instances {
 		if err := r.ctx.Err(); err != nil {
 			return err
@@ -70,14 +73,15 @@ func (r *reader) taskFile(s *stream) error {
 
 // task is what the instances of a file share.
 type task struct {
-	name       string
-	language   string
-	definition string
-	examples   []Example
+	name        string
+	language    string
+	definition  string
+	examples    []Example
+	badExamples int // left out
 }
 
-func (t *task) read(fields map[string]json.RawMessage) *problem {
-	definition, p := firstText("Definition", fields["Definition"])
+func (t *task) read(o *object) *problem {
+	definition, p := firstText("Definition", o.fields["Definition"])
 	if p != nil {
 		return p
 	}
@@ -85,29 +89,33 @@ func (t *task) read(fields map[string]json.RawMessage) *problem {
 		return problemf(BlankText, `"Definition"`)
 	}
 	t.definition = definition
-	if names := languageNames(fields["Input_language"]); len(names) > 0 {
+	if names := languageNames(o.fields["Input_language"]); len(names) > 0 {
 		t.language = names[0]
 	}
-	raw, ok := fields["Positive Examples"]
-	if !ok || isNull(raw) {
-		return nil
+	examples, p := o.list("Positive Examples")
+	if p != nil {
+		return p
 	}
-	var examples []map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &examples); err != nil {
-		return problemf(WrongType, `"Positive Examples" is not a list of objects`)
-	}
-	for i, e := range examples {
-		input, p := firstText("input", e["input"])
-		if p != nil {
-			return problemf(p.reason, "positive example %d: %s", i+1, p.detail)
+	for _, raw := range examples {
+		if e, p := example(raw); p != nil {
+			t.badExamples++
+		} else {
+			t.examples = append(t.examples, e)
 		}
-		output, p := firstText("output", e["output"])
-		if p != nil {
-			return problemf(p.reason, "positive example %d: %s", i+1, p.detail)
-		}
-		t.examples = append(t.examples, Example{input, output})
 	}
 	return nil
+}
+
+func example(raw json.RawMessage) (e Example, p *problem) {
+	o, p := parseObject(raw)
+	if p != nil {
+		return e, p
+	}
+	if e.Input, p = firstText("input", o.fields["input"]); p != nil {
+		return e, p
+	}
+	e.Output, p = firstText("output", o.fields["output"])
+	return e, p
 }
 
 func (r *reader) instance(t *task, at Location, raw json.RawMessage) (*problem, error) {
@@ -159,8 +167,8 @@ func firstText(key string, raw json.RawMessage) (string, *problem) {
 }
 
 // wantsTask applies the language filter. A language field that is absent says nothing against a task.
-func (r *reader) wantsTask(fields map[string]json.RawMessage) bool {
-	if len(r.Languages) == 0 {
+func (r *reader) wantsTask(o *object) bool {
+	if len(r.Languages) == 0 || slices.Contains(r.Languages, AllLanguages) {
 		return true
 	}
 	wanted := map[string]bool{}
@@ -171,7 +179,7 @@ func (r *reader) wantsTask(fields map[string]json.RawMessage) bool {
 		}
 	}
 	for _, key := range []string{"Input_language", "Output_language", "Instruction_language"} {
-		for _, name := range languageNames(fields[key]) {
+		for _, name := range languageNames(o.fields[key]) {
 			if !wanted[strings.ToLower(name)] {
 				return false
 			}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ const (
 	fixtureJSONL   = "testdata/messages.jsonl"
 	fixtureParquet = "testdata/messages.parquet"
 	fixtureMinimal = "testdata/minimal.parquet"
+	fixtureEmpty   = "testdata/empty-group.parquet" // the middle one of three row groups is empty
 )
 
 func readFixture(t *testing.T, use Use, files ...string) ([]*Record, *Tally) {
@@ -102,53 +102,23 @@ func TestOasstLanguages(t *testing.T) {
 	}
 }
 
-// Parquet gives the records that JSONL gives, whether nested columns are there or not, whatever the physical types.
-func TestOasstParquet(t *testing.T) {
-	for _, use := range []Use{ForSFT, ForRanking, ForPrompts} {
-		want, wantTally := readFixture(t, use, fixtureJSONL)
-		for _, path := range []string{fixtureParquet, fixtureMinimal} {
-			got, tally := readFixture(t, use, path)
-			if !reflect.DeepEqual(withoutPlaces(got), withoutPlaces(want)) {
-				t.Errorf("%s for %d: records differ from JSONL's\n got %q\nwant %q", path, use, ids(got), ids(want))
-			}
-			if !maps.Equal(tally.Dropped, wantTally.Dropped) || tally.Rows != wantTally.Rows || !maps.Equal(tally.Notes, wantTally.Notes) {
-				t.Errorf("%s for %d: tally %+v, JSONL's %+v", path, use, tally, wantTally)
-			}
-		}
-	}
-	if _, tally := readFixture(t, ForPrompts, fixtureParquet); tally.Files[0].SHA256 != sha(readAll(t, fixtureParquet)) {
-		t.Error("the hash is not the one of the file")
-	}
-	_, _, err := readFiles(t, Spec{Kind: OASST1, Use: ForSFT, Files: []string{"testdata/no-text.parquet"}})
-	if err == nil || !strings.Contains(err.Error(), `no column "text"`) {
-		t.Errorf("without text: %v", err)
-	}
-}
-
-// A damaged parquet file is an error or gives other rows, never a crash. Cut short, it is always an error.
-func TestOasstDamagedParquet(t *testing.T) {
-	for _, path := range []string{fixtureParquet, fixtureMinimal} {
-		data := readAll(t, path)
-		for cut := 4; cut < len(data); cut += 97 {
-			if _, _, err := readFiles(t, Spec{Kind: OASST1, Use: ForSFT, Files: []string{writeFile(t, "cut.parquet", data[:cut])}}); err == nil {
-				t.Errorf("%s cut to %d bytes: no error", path, cut)
-			}
-		}
-		for at := 4; at < len(data); at += 37 {
-			bad := slices.Clone(data)
-			bad[at] ^= 0x55
-			readFiles(t, Spec{Kind: OASST1, Use: ForSFT, Files: []string{writeFile(t, "bad.parquet", bad)}})
-		}
-	}
-}
-
-// flatRow writes a flat message.
+// flatRow writes a flat message; what more gives replaces the default.
 func flatRow(id, parent, role string, more string) string {
 	p := "null"
 	if parent != "" {
 		p = `"` + parent + `"`
 	}
-	return fmt.Sprintf(`{"message_id":%q,"parent_id":%s,"text":"text of %s","role":%q,"lang":"en","review_result":true,"tree_state":"ready_for_export"%s}`+"\n", id, p, id, role, more)
+	for _, field := range []string{`"review_result":true`, `"tree_state":"ready_for_export"`} {
+		if name, _, _ := strings.Cut(field, ":"); !strings.Contains(more, name) {
+			more += "," + field
+		}
+	}
+	return fmt.Sprintf(`{"message_id":%q,"parent_id":%s,"text":"text of %s","role":%q,"lang":"en"%s}`+"\n", id, p, id, role, more)
+}
+
+// blanked is flatRow for a message without text.
+func blanked(id, parent, role string) string {
+	return strings.Replace(flatRow(id, parent, role, ""), "text of "+id, " ", 1)
 }
 
 func TestOasstFlatStructure(t *testing.T) {
@@ -161,20 +131,27 @@ func TestOasstFlatStructure(t *testing.T) {
 		want      []string // prompts
 	}{
 		{"children before parents", flatRow("q", "a", "prompter", "") + flatRow("a", "r", "assistant", "") + root, nil, nil, []string{"r", "q"}},
-		{"orphan and its reply", root + flatRow("a", "gone", "assistant", "") + flatRow("q", "a", "prompter", ""), map[Reason]int{Orphan: 2}, nil, []string{"r"}},
+		{"orphan and its reply", root + flatRow("a", "gone", "assistant", "") + flatRow("q", "a", "prompter", ""), map[Reason]int{Orphan: 1}, map[Reason]int{BelowLeftOut: 1}, []string{"r"}},
 		{"cycle of two, and a message below it", root + flatRow("a", "q", "assistant", "") + flatRow("q", "a", "prompter", "") + flatRow("b", "q", "assistant", ""), map[Reason]int{Cycle: 3}, nil, []string{"r"}},
 		{"its own parent", root + flatRow("a", "a", "assistant", ""), map[Reason]int{Cycle: 1}, nil, []string{"r"}},
 		{"duplicate id", root + flatRow("a", "r", "assistant", "") + flatRow("a", "r", "assistant", "") + flatRow("q", "a", "prompter", ""), nil, map[Reason]int{DuplicateID: 1}, []string{"r", "q"}},
-		{"assistant at the root", root + flatRow("s", "", "assistant", "") + flatRow("q", "s", "prompter", ""), map[Reason]int{RoleOrder: 1}, nil, []string{"r"}},
-		{"prompter replies to prompter", root + flatRow("q", "r", "prompter", "") + flatRow("a", "q", "assistant", "") + flatRow("p", "a", "prompter", ""), map[Reason]int{RoleOrder: 1}, nil, []string{"r"}},
+		{"assistant at the root", root + flatRow("s", "", "assistant", "") + flatRow("q", "s", "prompter", ""), map[Reason]int{RoleOrder: 1}, map[Reason]int{BelowLeftOut: 1}, []string{"r"}},
+		{"prompter replies to prompter", root + flatRow("q", "r", "prompter", "") + flatRow("a", "q", "assistant", "") + flatRow("p", "a", "prompter", ""), map[Reason]int{RoleOrder: 1}, map[Reason]int{BelowLeftOut: 2}, []string{"r"}},
+		{"blank message with replies", root + blanked("a", "r", "assistant") + flatRow("q", "a", "prompter", "") + flatRow("b", "q", "assistant", ""), map[Reason]int{BlankText: 1}, map[Reason]int{BelowLeftOut: 2}, []string{"r"}},
+		{"blank root, read last", flatRow("a", "r", "assistant", "") + flatRow("q", "a", "prompter", "") + blanked("r", "", "prompter"), map[Reason]int{BlankText: 1}, map[Reason]int{BelowLeftOut: 2}, []string{}},
+		{"a message of the wrong type", root + flatRow("a", "r", "assistant", `,"deleted":"no"`) + flatRow("q", "a", "prompter", ""), map[Reason]int{WrongType: 1}, map[Reason]int{BelowLeftOut: 1}, []string{"r"}},
+		{"a good copy of a blank message", root + blanked("a", "r", "assistant") + flatRow("a", "r", "assistant", "") + flatRow("q", "a", "prompter", ""), map[Reason]int{BlankText: 1}, nil, []string{"r", "q"}},
 		{"rejected root", flatRow("r", "", "prompter", `,"review_result":false`), nil, map[Reason]int{ReviewResult: 1}, []string{}},
-		{"unreviewed root", flatRow("r", "", "prompter", `,"review_result":null`), nil, map[Reason]int{ReviewResult: 1}, []string{}},
+		{"unreviewed root", flatRow("r", "", "prompter", `,"review_result":null`), nil, map[Reason]int{NotReviewed: 1}, []string{}},
 		{"growing tree", flatRow("r", "", "prompter", `,"tree_state":"growing"`), nil, map[Reason]int{TreeState: 1}, []string{}},
 		{"no tree state", flatRow("r", "", "prompter", `,"tree_state":null`), nil, map[Reason]int{TreeState: 1}, []string{}},
 		{"synthetic root", flatRow("r", "", "prompter", `,"synthetic":true`) + flatRow("a", "r", "assistant", "") + flatRow("q", "a", "prompter", ""), nil, map[Reason]int{SyntheticMessage: 2}, []string{}},
 		{"rejected reply", root + flatRow("a", "r", "assistant", `,"review_result":false`) + flatRow("q", "a", "prompter", ""), nil, map[Reason]int{ReviewResult: 1}, []string{"r"}},
 	} {
 		records, tally := mustRead(t, OASST1, ForPrompts, c.rows)
+		if tally.MalformedRows != total(tally.Malformed) {
+			t.Errorf("%s: %d malformed rows, by reason %v", c.name, tally.MalformedRows, tally.Malformed)
+		}
 		if !slices.Equal(ids(records), c.want) || !maps.Equal(tally.Malformed, c.malformed) || !maps.Equal(tally.Dropped, c.dropped) {
 			t.Errorf("%s: prompts %q, malformed %v, dropped %v; want %q, %v, %v", c.name, ids(records), tally.Malformed, tally.Dropped, c.want, c.malformed, c.dropped)
 		}
@@ -184,10 +161,10 @@ func TestOasstFlatStructure(t *testing.T) {
 // Leaves: a prompter leaf is cut off; of several prompter leaves below one answer only the first stands for the thread.
 func TestOasstLeaves(t *testing.T) {
 	rows := flatRow("r", "", "prompter", "") + flatRow("a", "r", "assistant", "") + flatRow("p", "a", "prompter", "") + flatRow("q", "a", "prompter", "") +
-		flatRow("b", "q", "assistant", "") + flatRow("lonely", "", "prompter", "")
+		flatRow("s", "a", "prompter", "") + flatRow("b", "q", "assistant", "") + flatRow("lonely", "", "prompter", "")
 	records, tally := mustRead(t, OASST1, ForSFT, rows)
-	if got, want := ids(records), []string{"a", "b"}; !slices.Equal(got, want) || tally.Dropped[NoReply] != 1 {
-		t.Errorf("threads %q, dropped %v; want %q and one without reply", got, tally.Dropped, want)
+	if got, want := ids(records), []string{"a", "b"}; !slices.Equal(got, want) || tally.Dropped[NoReply] != 1 || tally.Notes[SkippedPrompts] != 1 {
+		t.Errorf("threads %q, dropped %v, notes %v; want %q, one without reply, one prompt skipped", got, tally.Dropped, tally.Notes, want)
 	}
 }
 
@@ -228,24 +205,27 @@ func TestOasstThreadExportIsRefused(t *testing.T) {
 	}
 }
 
-// A chain or circle of a million messages takes a step per message: quadratic, this would not end.
-func TestOasstLostIsLinear(t *testing.T) {
-	const n = 1_000_000
-	messages, byID := make([]*message, n), make(map[string]*message, n)
-	for i := range messages {
-		messages[i] = &message{id: strconv.Itoa(i), parent: strconv.Itoa(i + 1)}
-		byID[messages[i].id] = messages[i]
-	}
+// A chain, an orphaned chain and a circle of many messages take a step per message: quadratic, this would not end.
+func TestOasstLinksInLinearTime(t *testing.T) {
+	const n = 300_000
 	for _, c := range []struct {
-		lastParent string
-		want       Reason
-	}{{strconv.Itoa(n), Orphan}, {"0", Cycle}} {
-		messages[n-1].parent = c.lastParent
-		known := map[*message]*problem{}
-		for _, m := range messages {
-			if p := lost(m, byID, known); p.reason != c.want {
-				t.Fatalf("message %s: %q, want %q", m.id, p.reason, c.want)
+		firstParent        string
+		malformed, dropped map[Reason]int
+	}{
+		{"", map[Reason]int{TooDeep: 1}, map[Reason]int{BelowLeftOut: n - maxThread - 1, TreeState: 1}},
+		{"gone", map[Reason]int{Orphan: 1}, map[Reason]int{BelowLeftOut: n - 1}},
+		{strconv.Itoa(n - 1), map[Reason]int{Cycle: n}, nil},
+	} {
+		f := &forest{reader: &reader{tally: &Tally{}, ids: map[string]struct{}{}}}
+		for i := range n {
+			m := &message{id: strconv.Itoa(i), parent: strconv.Itoa(i - 1), user: i%2 == 0}
+			if i == 0 {
+				m.parent = c.firstParent
 			}
+			f.flat = append(f.flat, m)
+		}
+		if err := f.finish(); err != nil || !maps.Equal(f.tally.Malformed, c.malformed) || !maps.Equal(f.tally.Dropped, c.dropped) {
+			t.Errorf("first parent %q: malformed %v, dropped %v, %v; want %v and %v", c.firstParent, f.tally.Malformed, f.tally.Dropped, err, c.malformed, c.dropped)
 		}
 	}
 }
@@ -265,5 +245,35 @@ func TestOasstDeepTree(t *testing.T) {
 	records, tally := mustRead(t, OASST1, ForPrompts, row)
 	if len(records) != maxThread/2 || tally.Malformed[TooDeep] != 1 {
 		t.Errorf("deep tree: %d prompts, malformed %v; want %d and one too deep", len(records), tally.Malformed, maxThread/2)
+	}
+}
+
+// Trees beside a fuller flat export: what hangs from a message of a tree, or from one that a tree refused, is left out, not
+// malformed, because its parent is there.
+func TestOasstFlatBesideTrees(t *testing.T) {
+	trees := strings.Replace(goodTree, `"text":"y"`, `"text":" "`, 1) // b is refused
+	flat := flatRow("r", "", "prompter", "") + flatRow("q", "a", "prompter", "") + flatRow("c", "q", "assistant", "") + flatRow("p", "b", "prompter", "") +
+		flatRow("lost", "nowhere", "assistant", "")
+	records, tally := mustRead(t, OASST1, ForPrompts, trees+"\n"+flat)
+	if want := []string{"r"}; !slices.Equal(ids(records), want) {
+		t.Errorf("prompts %q, want %q", ids(records), want)
+	}
+	if want := (map[Reason]int{BlankText: 1, Orphan: 1}); !maps.Equal(tally.Malformed, want) {
+		t.Errorf("malformed %v, want %v", tally.Malformed, want)
+	}
+	if want := (map[Reason]int{DuplicateID: 1, BelowLeftOut: 3}); !maps.Equal(tally.Dropped, want) {
+		t.Errorf("dropped %v, want %v", tally.Dropped, want)
+	}
+}
+
+// Names of fields are matched to the letter, as in parquet.
+func TestOasstFieldNamesAreExact(t *testing.T) {
+	_, tally := mustRead(t, OASST1, ForPrompts, strings.Replace(flatRow("r", "", "prompter", ""), `"text"`, `"Text"`, 1))
+	if want := (map[Reason]int{MissingField: 1}); !maps.Equal(tally.Malformed, want) {
+		t.Errorf("malformed %v, want %v", tally.Malformed, want)
+	}
+	records, _ := mustRead(t, OASST1, ForPrompts, flatRow("r", "", "prompter", `,"Message_ID":"x","DELETED":true`))
+	if want := []string{"r"}; !slices.Equal(ids(records), want) {
+		t.Errorf("prompts %q, want %q", ids(records), want)
 	}
 }

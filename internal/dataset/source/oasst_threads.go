@@ -1,8 +1,6 @@
 package source
 
-import (
-	"slices"
-)
+import "slices"
 
 // tree applies Open-Assistant's own filters to a tree and emits what the use wants of it:
 //
@@ -11,14 +9,18 @@ import (
 //	ForPrompts  every prefix ending on a prompter message
 //
 // A tree must be ready for export (prompts may also wait in the lottery), its root accepted by review, and its root's
-// language wanted. A thread with a deleted, synthetic or rejected message is dropped. (Open-Assistant's loader looks at
-// the root's review only; its released files hold no rejected messages, the raw exports do.)
+// language wanted. A thread with a deleted, synthetic or rejected message is dropped, for ForRanking as far as the prompter's
+// message: of the replies, deleted and rejected ones are taken out, synthetic ones are ranked like any other.
+// (Open-Assistant's loader looks at the root's review only; its released files hold no rejected messages, the raw exports do.)
 func (f *forest) tree(root *message) error {
 	switch {
 	case root.state != "ready_for_export" && !(f.Use == ForPrompts && root.state == "prompt_lottery_waiting"):
 		f.tally.Drop(TreeState, 1)
 		return nil
-	case root.review != accepted:
+	case root.review == unreviewed:
+		f.tally.Drop(NotReviewed, 1)
+		return nil
+	case root.review == rejected:
 		f.tally.Drop(ReviewResult, 1)
 		return nil
 	case !f.keepsLanguage(root.language):
@@ -71,6 +73,7 @@ func (f *forest) fineTuningThread(thread []*message) error {
 		f.tally.Drop(NoReply, 1)
 		return nil
 	case last.user && thread[n-2].replies[0] != last:
+		f.tally.Note(SkippedPrompts, 1)
 		return nil
 	case !f.clean(thread):
 		return nil
@@ -138,8 +141,7 @@ func (f *forest) clean(thread []*message) bool {
 	return true
 }
 
-// emitThread hands on a thread that ends on a prompter message. The split key is the root's text: a tree stays on one
-// side, and so do two trees that start with the same words.
+// emitThread hands on a thread that ends on a prompter message.
 func (f *forest) emitThread(thread []*message, fill func(*Record)) error {
 	turns := make([]Turn, len(thread))
 	for i, m := range thread {
@@ -148,7 +150,6 @@ func (f *forest) emitThread(thread []*message, fill func(*Record)) error {
 	root, last := thread[0], thread[len(thread)-1]
 	rec := &Record{ID: last.id, At: last.at, Language: root.language}
 	rec.conversation("", turns)
-	rec.SplitKey = conversationKey("", turns[:1])
 	fill(rec)
 	return f.yield(rec) // ids of messages are unique already
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -35,37 +36,65 @@ func validPrefix(b []byte) int {
 	return n
 }
 
-// decodeRow decodes a JSON object, with the problem that stops it.
-func decodeRow(row []byte, into any) *problem {
-	if p := checkRow(row); p != nil {
-		return p
-	}
-	err := json.Unmarshal(row, into)
-	if err == nil {
-		return nil
-	}
-	var typeErr *json.UnmarshalTypeError
-	var syntaxErr *json.SyntaxError
-	switch {
-	case errors.As(err, &typeErr) && typeErr.Field == "":
-		return problemf(NotObject, "%s", typeErr.Value)
-	case errors.As(err, &typeErr):
-		return problemf(WrongType, "%q is a %s", typeErr.Field, typeErr.Value)
-	case errors.As(err, &syntaxErr):
-		return problemf(BrokenJSON, "byte %d: %v", syntaxErr.Offset, err)
-	}
-	return problemf(BrokenJSON, "%v", err)
-}
-
+// parseObject reads a row that is one JSON object.
 func parseObject(row []byte) (*object, *problem) {
-	o := &object{}
-	if p := decodeRow(row, &o.fields); p != nil {
+	if p := checkRow(row); p != nil {
 		return nil, p
 	}
-	if o.fields == nil { // the row was null
-		return nil, problemf(NotObject, "null")
+	return members(row)
+}
+
+// members splits a JSON object. A key that comes twice is refused: decoders differ in which of its values they take.
+func members(row []byte) (*object, *problem) {
+	d := json.NewDecoder(bytes.NewReader(row))
+	broken := func(err error) *problem {
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = errors.New("it ends within the object")
+		}
+		return problemf(BrokenJSON, "byte %d: %v", d.InputOffset(), err)
+	}
+	start, err := d.Token()
+	if err != nil {
+		return nil, broken(err)
+	}
+	if start != json.Delim('{') {
+		if !json.Valid(row) {
+			return nil, problemf(BrokenJSON, "it starts with %v", start)
+		}
+		return nil, problemf(NotObject, "%.20s", row)
+	}
+	o := &object{fields: map[string]json.RawMessage{}}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, broken(err)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, broken(err)
+		}
+		name := key.(string) // Token returns no other key
+		if _, twice := o.fields[name]; twice {
+			return nil, problemf(AmbiguousField, "%q comes twice", name)
+		}
+		o.fields[name] = value
+	}
+	if _, err := d.Token(); err != nil { // the closing brace
+		return nil, broken(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, broken(errors.New("more follows the object"))
 	}
 	return o, nil
+}
+
+// list splits a JSON list; absent and null are an empty one.
+func (o *object) list(key string) ([]json.RawMessage, *problem) {
+	var items []json.RawMessage
+	if o.has(key) && json.Unmarshal(o.fields[key], &items) != nil {
+		return nil, problemf(WrongType, "%q is not a list", key)
+	}
+	return items, nil
 }
 
 func (o *object) has(key string) bool {

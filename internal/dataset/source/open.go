@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -61,7 +60,7 @@ func (s *stream) decode() error {
 	var plain io.Reader = packed
 	switch {
 	case bytes.HasPrefix(head, gzipMagic):
-		z, err := gzip.NewReader(packed)
+		z, err := newGzipMembers(packed)
 		if err != nil {
 			return err
 		}

@@ -9,9 +9,6 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// parquetColumns are the columns of an oasst1 parquet file that are read; all but the first three may be absent.
-var parquetColumns = []string{"message_id", "text", "role", "parent_id", "lang", "rank", "review_result", "deleted", "synthetic", "tree_state"}
-
 // readParquet reads flat messages from a parquet file. Columns are found by name and values converted by what they are, so
 // that int32, int64 and floating ranks all do.
 func (f *forest) readParquet(s *stream) (err error) {
@@ -29,22 +26,16 @@ func (f *forest) readParquet(s *stream) (err error) {
 	if err != nil {
 		return s.fail(err)
 	}
-	names := make([]string, len(file.Schema().Columns())) // by leaf column; "" is not wanted
-	found := map[string]bool{}
-	for _, want := range parquetColumns {
-		if leaf, ok := file.Schema().Lookup(want); ok {
-			names[leaf.ColumnIndex] = want
-			found[want] = true
-		}
-	}
-	for _, required := range parquetColumns[:3] {
-		if !found[required] {
-			return s.fail(fmt.Errorf("no column %q: this is not an oasst1 message file", required))
-		}
+	columns, err := messageColumns(file)
+	if err != nil {
+		return s.fail(err)
 	}
 	number := 0
 	for _, group := range file.RowGroups() {
-		if number, err = f.rowGroup(s, group, names, number); err != nil {
+		if group.NumRows() == 0 { // its pages cannot be sought
+			continue
+		}
+		if number, err = f.rowGroup(s, group, columns, number); err != nil {
 			return err
 		}
 	}
@@ -56,7 +47,7 @@ func (f *forest) readParquet(s *stream) (err error) {
 	return nil
 }
 
-func (f *forest) rowGroup(s *stream, group parquet.RowGroup, names []string, number int) (int, error) {
+func (f *forest) rowGroup(s *stream, group parquet.RowGroup, columns []messageField, number int) (int, error) {
 	rows := group.Rows()
 	defer rows.Close()
 	batch := make([]parquet.Row, 64)
@@ -72,14 +63,12 @@ func (f *forest) rowGroup(s *stream, group parquet.RowGroup, names []string, num
 			number++
 			at := Location{File: s.path, Unit: "row", Number: number}
 			f.tally.Rows++
-			m, p := f.parquetRow(at, row, names)
-			if p != nil {
+			var w wireMessage
+			if p := f.flatMessage(at, &w, w.readParquet(row, columns)); p != nil {
 				if err := f.tally.malformed(at, p); err != nil {
 					return number, err
 				}
-				continue
 			}
-			f.flat = append(f.flat, m)
 		}
 		if err != nil {
 			return number, nil
@@ -90,91 +79,58 @@ func (f *forest) rowGroup(s *stream, group parquet.RowGroup, names []string, num
 	}
 }
 
-func (f *forest) parquetRow(at Location, row parquet.Row, names []string) (*message, *problem) {
-	var w wireMessage
-	var text *string
-	var bad *problem
+// readParquet fills in a message from its row. Beside a problem it holds what could be read.
+func (w *wireMessage) readParquet(row parquet.Row, columns []messageField) (p *problem) {
 	for _, v := range row {
-		name := names[v.Column()]
-		if name == "" || v.IsNull() {
+		column := columns[v.Column()]
+		if column.name == "" || v.IsNull() {
 			continue
 		}
-		var ok bool
-		switch name {
-		case "message_id":
-			w.ID, ok = stringOf(v)
-		case "text":
-			text, ok = stringOf(v)
-		case "role":
-			w.Role, ok = stringOf(v)
-		case "parent_id":
-			w.Parent, ok = stringOf(v)
-		case "lang":
-			w.Lang, ok = stringOf(v)
-		case "tree_state":
-			w.State, ok = stringOf(v)
-		case "rank":
-			if w.Rank, ok = numberOf(v); ok && math.IsNaN(*w.Rank) {
-				w.Rank = nil // how data frames write "no rank" in a floating column
-			}
-		case "review_result":
-			w.Review, ok = boolOf(v)
-		case "deleted":
-			w.Deleted, ok = boolOf(v)
-		case "synthetic":
-			w.Synthetic, ok = boolOf(v)
-		}
-		if !ok && bad == nil {
-			bad = problemf(WrongType, "%q is a %s", name, v.Kind())
+		if bad := w.readValue(column, v); bad != nil && p == nil {
+			p = bad
 		}
 	}
-	switch {
-	case bad != nil:
-		return nil, bad
-	case value(w.ID) == "":
-		return nil, problemf(MissingField, `"message_id"`)
-	case text == nil:
-		return nil, problemf(MissingField, `message %s: "text"`, *w.ID)
-	}
-	checkedText, crlf, p := checkText("text", *text)
 	if p != nil {
-		return nil, problemf(p.reason, "message %s: %s", *w.ID, p.detail)
+		return w.about(p)
 	}
-	if crlf {
-		f.tally.Note(CRLFInText, 1)
-	}
-	return f.checked(at, &w, checkedText)
+	return nil
 }
 
-func stringOf(v parquet.Value) (*string, bool) {
-	if v.Kind() != parquet.ByteArray {
-		return nil, false
+func (w *wireMessage) readValue(column messageField, v parquet.Value) *problem {
+	switch to := column.to(w).(type) {
+	case **string:
+		if v.Kind() == parquet.ByteArray {
+			text, crlf, p := checkText(column.name, string(v.ByteArray()))
+			*to, w.crlf = &text, w.crlf || crlf
+			return p
+		}
+	case **bool:
+		if v.Kind() == parquet.Boolean {
+			b := v.Boolean()
+			*to = &b
+			return nil
+		}
+	case **float64:
+		if n, ok := numberOf(v); ok {
+			if !math.IsNaN(n) { // how data frames write "none" in a floating column
+				*to = &n
+			}
+			return nil
+		}
 	}
-	s := string(v.ByteArray())
-	return &s, true
+	return problemf(WrongType, "%q is a %s", column.name, v.Kind())
 }
 
-func boolOf(v parquet.Value) (*bool, bool) {
-	if v.Kind() != parquet.Boolean {
-		return nil, false
-	}
-	b := v.Boolean()
-	return &b, true
-}
-
-func numberOf(v parquet.Value) (*float64, bool) {
-	var n float64
+func numberOf(v parquet.Value) (float64, bool) {
 	switch v.Kind() {
 	case parquet.Int32:
-		n = float64(v.Int32())
+		return float64(v.Int32()), true
 	case parquet.Int64:
-		n = float64(v.Int64())
+		return float64(v.Int64()), true
 	case parquet.Float:
-		n = float64(v.Float())
+		return float64(v.Float()), true
 	case parquet.Double:
-		n = v.Double()
-	default:
-		return nil, false
+		return v.Double(), true
 	}
-	return &n, true
+	return 0, false
 }

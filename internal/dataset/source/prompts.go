@@ -47,45 +47,6 @@ func (r *reader) promptRow(at Location, line []byte) (*problem, error) {
 	return nil, r.emit(rec)
 }
 
-// pairRow reads one own preference pair: {"prompt" or "messages", "chosen", "rejected"}, "id" and "system" optional.
-func (r *reader) pairRow(at Location, line []byte) (*problem, error) {
-	o, p := parseObject(line)
-	if p != nil {
-		return p, nil
-	}
-	rec := &Record{At: at}
-	if p := r.readPrompt(o, rec); p != nil {
-		return p, nil
-	}
-	if rec.PromptIDs != nil && r.Use != ForPrompts {
-		return problemf(WrongType, `"prompt_ids" beside responses given as text`), nil
-	}
-	if rec.HasResponse {
-		return problemf(AmbiguousField, "the messages of a pair must end with the user's"), nil
-	}
-	chosen, p := o.text("chosen")
-	if p != nil {
-		return p, nil
-	}
-	rejected, p := o.text("rejected")
-	if p != nil {
-		return p, nil
-	}
-	r.noteCRLF(o)
-	if r.Use != ForPrompts {
-		switch {
-		case chosen == rejected:
-			r.tally.Drop(IdenticalPair, 1)
-			return nil, nil
-		case blank(chosen) || blank(rejected):
-			r.tally.Drop(EmptyResponse, 1)
-			return nil, nil
-		}
-		rec.setPair(chosen, rejected)
-	}
-	return nil, r.emit(rec)
-}
-
 // readPrompt fills in the prompt of an own row.
 func (r *reader) readPrompt(o *object, rec *Record) (p *problem) {
 	var given []string
@@ -153,21 +114,25 @@ func (r *reader) readIDs(raw json.RawMessage, rec *Record) *problem {
 }
 
 func readMessages(o *object, rec *Record) *problem {
-	var raw []map[string]json.RawMessage
-	if err := json.Unmarshal(o.fields["messages"], &raw); err != nil {
-		return problemf(WrongType, `"messages" is not a list of objects`)
+	messages, p := o.list("messages")
+	if p != nil {
+		return p
 	}
 	var system string
 	var turns []Turn
-	for i, fields := range raw {
-		m := &object{fields: fields}
+	for i, raw := range messages {
+		about := func(p *problem) *problem { return problemf(p.reason, "message %d: %s", i+1, p.detail) }
+		m, p := members(raw)
+		if p != nil {
+			return about(p)
+		}
 		role, p := m.text("role")
 		if p != nil {
-			return problemf(p.reason, "message %d: %s", i+1, p.detail)
+			return about(p)
 		}
 		content, p := m.text("content")
 		if p != nil {
-			return problemf(p.reason, "message %d: %s", i+1, p.detail)
+			return about(p)
 		}
 		o.crlf = o.crlf || m.crlf
 		switch {

@@ -22,12 +22,12 @@ func Read(ctx context.Context, spec Spec, tally *Tally, yield func(*Record) erro
 	if !spec.Kind.Serves(spec.Use) {
 		return fmt.Errorf("%s holds no ranked responses: %w", spec.Kind, ErrData)
 	}
-	r := &reader{ctx: ctx, Spec: spec, tally: tally, yield: yield, ids: map[string]struct{}{}}
+	r := &reader{ctx: ctx, Spec: spec, tally: tally, yield: yield, ids: map[string]struct{}{}, folder: commonFolder(spec.Files)}
 	var rows func(*stream) error
 	finish := func() error { return nil }
 	switch spec.Kind {
 	case OASST1:
-		o := &forest{reader: r}
+		o := &forest{reader: r, leftOut: map[string]struct{}{}}
 		rows, finish = o.read, o.finish
 	case HHRLHF:
 		rows = r.eachLine(r.hhRow)
@@ -53,10 +53,11 @@ func Read(ctx context.Context, spec Spec, tally *Tally, yield func(*Record) erro
 // reader is the state of one Read.
 type reader struct {
 	Spec
-	ctx   context.Context
-	tally *Tally
-	yield func(*Record) error
-	ids   map[string]struct{} // record or message ids seen so far
+	ctx    context.Context
+	tally  *Tally
+	yield  func(*Record) error
+	ids    map[string]struct{} // record or message ids seen so far
+	folder string              // where the names of files start in the ids of records
 }
 
 func (r *reader) file(path string, rows func(*stream) error) error {
@@ -131,7 +132,7 @@ func (r *reader) emit(rec *Record) error {
 		if seen {
 			r.tally.Note(RepeatedID, 1)
 		}
-		rec.ID = rec.At.short()
+		rec.ID = rec.At.below(r.folder)
 	}
 	r.ids[rec.ID] = struct{}{}
 	return r.yield(rec)

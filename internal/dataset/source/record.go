@@ -91,7 +91,8 @@ type Record struct {
 	HasResponse bool
 	Ranked      []Alternative // best first
 
-	// SplitKey decides the side of the held-out split: records that must stay together have equal keys.
+	// SplitKey decides the side of the held-out split: records that must stay together have equal keys. It is the system message
+	// and the first user turn, or the given ids.
 	SplitKey string
 }
 
@@ -113,22 +114,14 @@ func (l Location) String() string {
 	return fmt.Sprintf("%s: %s %d", l.File, l.Unit, l.Number)
 }
 
-// conversationKey is the split key of a conversation: its texts and roles, whatever the source and the rendering.
-func conversationKey(system string, turns []Turn) string {
-	var b strings.Builder
+// conversationKey is the split key of everything that starts with the same system message and user turn, whatever the source,
+// the rendering and what follows: public data hold many rows that are one conversation cut at different turns, and what one
+// row asks for stands in another's history. So a tree of messages stays on one side, too.
+func conversationKey(system, first string) string {
 	if system != "" {
-		b.WriteString("s\x00" + system + "\x00")
+		system = "s\x00" + system + "\x00"
 	}
-	for _, t := range turns {
-		if t.User {
-			b.WriteString("u\x00")
-		} else {
-			b.WriteString("a\x00")
-		}
-		b.WriteString(t.Text)
-		b.WriteByte(0) // texts hold no NUL, so the key is unambiguous
-	}
-	return b.String()
+	return system + "u\x00" + first + "\x00" // texts hold no NUL, so the key is unambiguous
 }
 
 // singleTurn fills in the prompt of a task: one user turn made of instruction and input.
@@ -139,7 +132,7 @@ func (r *Record) singleTurn(instruction, input string) {
 		text += "\n\n" + input
 	}
 	r.Turns = []Turn{{User: true, Text: text}}
-	r.SplitKey = conversationKey(r.System, r.Turns)
+	r.SplitKey = conversationKey(r.System, text)
 }
 
 // conversation fills in the prompt of a dialogue; a dialogue of one turn is a task, too.
@@ -148,13 +141,15 @@ func (r *Record) conversation(system string, turns []Turn) {
 	if len(turns) == 1 {
 		r.Instruction = turns[0].Text
 	}
-	r.SplitKey = conversationKey(system, turns)
+	r.SplitKey = conversationKey(system, turns[0].Text)
 }
 
 func blank(s string) bool { return strings.TrimSpace(s) == "" }
 
-// short is the location with the file's base name: stable across machines, so that it can name a record.
-func (l Location) short() string {
-	l.File = filepath.Base(l.File)
+// below is the location with its file named from a folder on: stable across machines, so that it can name a record.
+func (l Location) below(folder string) string {
+	if name, err := filepath.Rel(folder, l.File); err == nil {
+		l.File = filepath.ToSlash(name)
+	}
 	return strings.ReplaceAll(l.String(), ": ", ":")
 }

@@ -141,6 +141,58 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// What follows a gzip file's last member is named as such: the data themselves are whole.
+func TestGzipFollowedByOtherBytes(t *testing.T) {
+	for name, tail := range map[string]string{"text": twoPrompts, "zeros": "\x00\x00\x00\x00", "one byte": "\n"} {
+		_, _, err := readFiles(t, Spec{Kind: Prompts, Use: ForPrompts, Files: []string{writeFile(t, "d.jsonl.gz", append(gzipped(t, twoPrompts), tail...))}})
+		if !errors.Is(err, ErrData) || !strings.Contains(err.Error(), "other bytes follow") || strings.Contains(err.Error(), "too early") {
+			t.Errorf("%s after the data: %v", name, err)
+		}
+	}
+	for cut := 1; cut < 12; cut++ { // in the header of a second member
+		data := append(gzipped(t, twoPrompts), gzipped(t, twoPrompts)[:cut]...)
+		_, _, err := readFiles(t, Spec{Kind: Prompts, Use: ForPrompts, Files: []string{writeFile(t, "d.jsonl.gz", data)}})
+		if !errors.Is(err, ErrData) || !strings.Contains(err.Error(), "too early") {
+			t.Errorf("second member cut to %d bytes: %v", cut, err)
+		}
+	}
+}
+
+// Rows without an id are named by their place below what all files have in common, so that two files of one name do not collide.
+func TestIDsOfFilesOfOneName(t *testing.T) {
+	root := t.TempDir()
+	var files []string
+	for _, name := range []string{"hh/harmless/train.jsonl", "hh/helpful/train.jsonl"} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(goodHH+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, path)
+	}
+	records, tally, err := readFiles(t, Spec{Kind: HHRLHF, Use: ForRanking, Files: files})
+	if want := []string{"harmless/train.jsonl:1", "helpful/train.jsonl:1"}; err != nil || !slices.Equal(ids(records), want) || len(tally.Notes) != 0 {
+		t.Errorf("ids %q, notes %v, %v; want %q", ids(records), tally.Notes, err, want)
+	}
+}
+
+func TestCommonFolder(t *testing.T) {
+	for want, files := range map[string][]string{
+		"":     nil,
+		"/a/b": {"/a/b/x"},
+		"/a":   {"/a/b/x", "/a/bc/x", "/a/b/y"},
+		"/":    {"/x", "/y/x"},
+		".":    {"a", "b/c"},
+		"d/e":  {"d/e/f", "d/e/g/h"},
+	} {
+		if got := filepath.ToSlash(commonFolder(files)); got != want {
+			t.Errorf("common folder of %q: %q, want %q", files, got, want)
+		}
+	}
+}
+
 func TestUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	utf16 := writeFile(t, "utf16.jsonl", []byte("\xff\xfe{\x00}\x00"))
@@ -241,6 +293,52 @@ func TestExpand(t *testing.T) {
 	for _, path := range []string{"", "absent", "absent/*.jsonl", "e", "[", "/dev/null"} {
 		if files, _, err := Expand(root, path, Dolly); !errors.Is(err, ErrData) {
 			t.Errorf("Expand(%q) = %q, %v; want ErrData", path, files, err)
+		}
+	}
+}
+
+// Links are followed, at the root and below; a folder is entered once, so that a link upwards ends.
+func TestExpandFollowsLinks(t *testing.T) {
+	root := t.TempDir()
+	write := func(name string) {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("cache/blobs/one.jsonl")
+	write("cache/blobs/deep/two.jsonl")
+	write("data/three.jsonl")
+	link := func(target, name string) {
+		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("data", "link")                // a root that is a link
+	link("../cache/blobs", "data/blob") // a folder elsewhere
+	link("../../data", "cache/blobs/back")
+	link(".", "data/self")
+	link("nowhere", "data/dangling.jsonl")
+	for _, path := range []string{"link", "data", filepath.Join(root, "link"), "lin*"} {
+		files, ignored, err := Expand(root, path, Dolly)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		base := filepath.Join(root, strings.ReplaceAll(filepath.Base(path), "*", "k"))
+		var got []string
+		for _, f := range files {
+			name, _ := filepath.Rel(base, f)
+			got = append(got, filepath.ToSlash(name))
+		}
+		if want := []string{"blob/deep/two.jsonl", "blob/one.jsonl", "three.jsonl"}; !slices.Equal(got, want) {
+			t.Errorf("%s: files %q, want %q", path, got, want)
+		}
+		if len(ignored) != 3 { // back, self, dangling
+			t.Errorf("%s: ignored %q, want the two links that lead back and the one that leads nowhere", path, ignored)
 		}
 	}
 }

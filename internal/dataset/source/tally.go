@@ -50,6 +50,8 @@ const (
 	IdenticalPair    Reason = "identical pair"
 	DiffersEarlier   Reason = "pair differs before the last turn"
 	NotAlternating   Reason = "turns do not alternate"
+	NotReviewed      Reason = "not reviewed"
+	BelowLeftOut     Reason = "below a message left out"
 )
 
 // Notes: what was seen and kept.
@@ -58,6 +60,8 @@ const (
 	CRLFInText     Reason = "texts with CRLF"
 	RepeatedID     Reason = "repeated ids"
 	RemovedReplies Reason = "deleted or rejected replies left out of rankings"
+	SkippedPrompts Reason = "unanswered prompts beside another, which stands for their thread"
+	BadExamples    Reason = "unreadable examples left out of tasks"
 )
 
 // problem is why a row is malformed.
