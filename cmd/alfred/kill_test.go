@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ trajectory: {prompt_max_len: 16, continuation_max_len: 24, record: true}
 batching: {micro_batch_tokens: 200, rollout_slots: 4}
 data_root: %q
 data: [{source: prompts, path: prompts.jsonl}]
-log: {tensorboard: false, samples_every: 0}
+log: {samples_every: 0}
 checkpoint: {every: 1, keep: 2}
 `
 
@@ -73,6 +74,9 @@ func TestKillMinusNine(t *testing.T) {
 	if kills == 0 {
 		t.Error("no kill came in time")
 	}
+	if steps := func(run string) []uint64 { return boardSteps(t, filepath.Join(dir, run, "tensorboard")) }; !slices.Equal(steps("killed"), steps("untouched")) {
+		t.Errorf("TensorBoard shows the steps %v, of the run that nobody touched %v", steps("killed"), steps("untouched"))
+	}
 	want, got := filesOf(t, filepath.Join(dir, "untouched")), filesOf(t, filepath.Join(dir, "killed"))
 	for name, w := range want {
 		if got[name] != w {
@@ -92,6 +96,9 @@ func filesOf(t testing.TB, dir string) map[string]string {
 	files := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
+			if d != nil && d.Name() == "tensorboard" {
+				return fs.SkipDir
+			}
 			return err
 		}
 		name, _ := filepath.Rel(dir, path)

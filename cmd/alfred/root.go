@@ -81,14 +81,26 @@ func (p process) run() (code int) {
 		err = end
 	}
 	a.closeRecorder()
-	if err == nil && a.lost != nil {
-		err = fail(exitStorage, fmt.Errorf("the work is done and its results are whole, but %w", a.lost))
-	}
 	return a.report(err)
+}
+
+// withLost adds to how a command has ended what its files miss. What there is to do about it is up to the command's own error, if
+// it has one.
+func (a *app) withLost(err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.lost == nil:
+		return err
+	case err == nil:
+		return fail(exitStorage, fmt.Errorf("the work is done and its results are whole, but %w", a.lost))
+	}
+	return fail(exitCode(err), fmt.Errorf("%w\nbesides, %w", err, a.lost))
 }
 
 // report tells why a command failed and returns its exit code.
 func (a *app) report(err error) int {
+	err = a.withLost(err)
 	code := exitCode(err)
 	if err == nil || errors.Is(err, syscall.EPIPE) && code == exitPipe { // whoever closed the pipe knows
 		return code
@@ -110,7 +122,8 @@ func newRootCommand(a *app) *cobra.Command {
 		Use:   "alfred",
 		Short: "Trains language models with PPO from human feedback",
 		Long: "alfred trains Falcon language models with PPO from human feedback: supervised fine-tuning, a reward model, PPO.\n" +
-			"A YAML file says everything about a run." + exitHelp(exitUsage, exitData, exitModel, exitMemory, exitPeer, exitNumerical, exitStorage, exitInUse, exitStopped, exitPipe),
+			"A YAML file says everything about a run.\n\n" +
+			"Colours appear on a terminal only, and not if the environment variable NO_COLOR is set." + exitHelp(exitUsage, exitData, exitModel, exitMemory, exitPeer, exitNumerical, exitStorage, exitInUse, exitStopped, exitPipe),
 		Example:           "  alfred\n  alfred train --config ppo.yaml\n  alfred train --help",
 		Version:           version(),
 		Args:              onlyCommands,
@@ -219,18 +232,28 @@ func (a *app) telemetry() *telemetry.Recorder {
 
 // openRecorder opens the recorder with a console as the flags ask for.
 func (a *app) openRecorder(options telemetry.ConsoleOptions) {
-	options.Format, options.Level, options.Quiet = telemetry.LogFormat(a.global.LogFormat), a.level(), a.global.Quiet
-	options.Interactive = a.ownsTerminal()
-	console := telemetry.NewConsole(a.stderr, options)
+	console := telemetry.NewConsole(a.stderr, a.consoleOptions(options))
 	a.recorder = telemetry.New(telemetry.Options{OnError: func(sink string, err error) {
 		if sink == console.Name() { // standard error is gone: there is nobody to tell, and nothing is lost that a file should hold
+			return
+		}
+		log := slog.New(a.recorder.Handler(slog.LevelWarn))
+		if errors.Is(err, telemetry.ErrDelayed) {
+			log.Warn("events cannot be stored now", "sink", sink, "error", err)
 			return
 		}
 		a.mu.Lock()
 		a.lost = errors.Join(a.lost, fmt.Errorf("%s misses events: %w", sink, err))
 		a.mu.Unlock()
-		slog.New(a.recorder.Handler(slog.LevelError)).Error("events are lost", "sink", sink, "error", err)
+		log.Error("events are lost", "sink", sink, "error", err)
 	}}, console)
+}
+
+// consoleOptions completes options by the flags and the environment. NO_COLOR is the variable of no-color.org.
+func (a *app) consoleOptions(options telemetry.ConsoleOptions) telemetry.ConsoleOptions {
+	options.Format, options.Level, options.Quiet = telemetry.LogFormat(a.global.LogFormat), a.level(), a.global.Quiet
+	options.Interactive, options.NoColor = a.ownsTerminal(), os.Getenv("NO_COLOR") != ""
+	return options
 }
 
 func (a *app) closeRecorder() {

@@ -45,13 +45,14 @@ func (d Dir) join(name string) string { return filepath.Join(string(d), name) }
 func (d Dir) lockFile() string { return d.join("lock") }
 
 // Used reports whether a run has left anything here besides a lock and its configuration: a new run would mix with it.
+// Errors wrap ErrStorage.
 func (d Dir) Used() (bool, error) {
 	for _, path := range []string{d.Metrics(), d.Timing(), d.Checkpoints(), d.Trajectories(), d.TensorBoard()} {
 		switch _, err := os.Lstat(path); {
 		case err == nil:
 			return true, nil
 		case !os.IsNotExist(err):
-			return false, fmt.Errorf("rundir: %w", err)
+			return false, fmt.Errorf("%w: %w", ErrStorage, err)
 		}
 	}
 	return false, nil

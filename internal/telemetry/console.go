@@ -17,6 +17,7 @@ type ConsoleOptions struct {
 	Level       slog.Leveler  // of messages; default slog.LevelInfo
 	Quiet       bool          // messages only, and of those warnings and errors only
 	Interactive bool          // a live bar and colours: the writer is a terminal (IsTerminal)
+	NoColor     bool          // no colours, on a terminal neither
 	Every       int           // steps per line; 0 or 1 shows each, and the last one of a run always appears
 	Interval    time.Duration // of progress lines where there is no live bar; default 30 s
 	Width       int           // of sample tables, in characters; default 100
@@ -54,12 +55,12 @@ func NewConsole(w io.Writer, options ConsoleOptions) *Console {
 		options.Width = 100
 	}
 	c := &Console{options: options, out: w}
-	color := options.Interactive && options.Format == LogText
-	if color && !options.Quiet {
+	live := options.Interactive && options.Format == LogText
+	if live && !options.Quiet {
 		c.bar = newBar(w)
 		c.out = c.bar
 	}
-	c.log = NewLogHandler(c.out, options.Format, options.Level, color)
+	c.log = NewLogHandler(c.out, options.Format, options.Level, live && !options.NoColor)
 	return c
 }
 

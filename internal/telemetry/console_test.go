@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,25 @@ func TestConsoleJSONIsJSON(t *testing.T) {
 		var object map[string]any
 		if err := json.Unmarshal([]byte(line), &object); err != nil || object["msg"] == "" {
 			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
+// Without colours a terminal still has its bar.
+func TestConsoleWithoutColours(t *testing.T) {
+	colour := regexp.MustCompile("\x1b\\[[0-9;]*m")
+	for _, without := range []bool{false, true} {
+		var out bytes.Buffer
+		if err := play(&out, ConsoleOptions{Interactive: true, NoColor: without}); err != nil {
+			t.Fatal(err)
+		}
+		if colour.MatchString(out.String()) == without {
+			t.Errorf("NoColor %v: %q", without, out.String())
+		}
+		if c := NewConsole(&out, ConsoleOptions{Interactive: true, NoColor: without}); c.bar == nil {
+			t.Errorf("NoColor %v: there is no bar", without)
+		} else {
+			c.bar.close()
 		}
 	}
 }

@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 )
 
+// ErrDamaged is the cause when a line of a metrics or timing file is complete but not a record.
+var ErrDamaged = errors.New("damaged line")
+
 // Cut says what CutBack left and took.
 type Cut struct {
 	Kept    int  // lines up to the step
@@ -21,15 +24,14 @@ type Cut struct {
 
 // CutBack removes from a metrics or timing file all lines of steps after keep, and a last line that a crash left
 // incomplete. The file is replaced atomically, and only if something is to be removed; a file that does not exist is
-// empty. keep -1 removes everything. A line that is complete but not a record is an error that names it, and nothing is
-// changed.
+// empty. keep -1 removes everything. A damaged line is an error that names it and wraps ErrDamaged, and nothing is changed.
 func CutBack(path string, keep int) (Cut, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Cut{}, nil
 	}
 	if err != nil {
-		return Cut{}, fmt.Errorf("telemetry: cut back: %w", err)
+		return Cut{}, fmt.Errorf("cut back: %w", err)
 	}
 	var cut Cut
 	var kept []byte
@@ -47,7 +49,7 @@ func CutBack(path string, keep int) (Cut, error) {
 		}
 		_, _, index, err := decodeStep(text)
 		if err != nil {
-			return Cut{}, fmt.Errorf("telemetry: cut back: %s:%d: %w; mend or remove the line", path, line, err)
+			return Cut{}, damaged(path, line, err)
 		}
 		if index > keep {
 			cut.Dropped++
@@ -60,9 +62,13 @@ func CutBack(path string, keep int) (Cut, error) {
 		return cut, nil
 	}
 	if err := replaceFile(path, kept); err != nil {
-		return Cut{}, fmt.Errorf("telemetry: cut back: %w", err)
+		return Cut{}, fmt.Errorf("cut back: %w", err)
 	}
 	return cut, nil
+}
+
+func damaged(path string, line int, err error) error {
+	return fmt.Errorf("%s:%d: %w: %w; mend or remove it", path, line, ErrDamaged, err)
 }
 
 // replaceFile gives a file new contents at once: written beside it, made durable, and renamed.
@@ -108,11 +114,11 @@ func removeIfThere(path string) error {
 }
 
 // ReadMetrics reads a metrics file. An incomplete last line, which a run that is still writing or was killed may leave,
-// is not read; any other bad line is an error that names it.
+// is not read; any other bad line is an error that names it and wraps ErrDamaged.
 func ReadMetrics(path string) ([]Record, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: read metrics: %w", err)
+		return nil, fmt.Errorf("read metrics: %w", err)
 	}
 	defer f.Close()
 	var records []Record
@@ -123,11 +129,11 @@ func ReadMetrics(path string) ([]Record, error) {
 			return records, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("telemetry: read metrics: %w", err)
+			return nil, fmt.Errorf("read metrics: %w", err)
 		}
 		r, err := DecodeRecord(line)
 		if err != nil {
-			return nil, fmt.Errorf("telemetry: read metrics: %s:%d: %w", path, n, err)
+			return nil, damaged(path, n, err)
 		}
 		records = append(records, r)
 	}

@@ -11,5 +11,7 @@
 //	TensorBoard   event files with the same names
 //	EventWriter   the events themselves, for another process (ReadEvents)
 //
-// A sink that fails does not stop a run by itself: its first error is reported, all are counted, and Recorder.Err tells.
+// A sink that fails does not stop a run by itself: its first error is reported, all are counted, and Recorder.Err tells. What a
+// file does not take waits in memory (ErrDelayed); Recorder.Flush fails until it is stored, so a checkpoint, which a later run
+// continues from, never knows of steps that the files miss.
 package telemetry

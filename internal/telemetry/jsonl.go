@@ -50,7 +50,7 @@ func openLines(path string, keep int) (lineFile, Cut, error) {
 	}
 	f, err := openAppend(path, 0)
 	if err != nil {
-		return lineFile{}, cut, fmt.Errorf("telemetry: %w", err)
+		return lineFile{}, cut, err
 	}
 	return lineFile{name: filepath.Base(path), file: f}, cut, nil
 }
@@ -129,14 +129,14 @@ func DecodeRecord(line []byte) (Record, error) {
 // decodeStep reads a line's fields and which step it is about.
 func decodeStep(line []byte) (fields map[string]json.RawMessage, unit Unit, index int, err error) {
 	if err := json.Unmarshal(line, &fields); err != nil {
-		return nil, "", 0, fmt.Errorf("telemetry: record: %w", err)
+		return nil, "", 0, err
 	}
 	iteration, isIteration := fields[string(Iteration)]
 	step, isStep := fields[string(Step)]
 	raw := step
 	switch {
 	case isIteration == isStep:
-		return nil, "", 0, fmt.Errorf("telemetry: record: want either %q or %q among its keys", Iteration, Step)
+		return nil, "", 0, fmt.Errorf("want either %q or %q among its keys", Iteration, Step)
 	case isIteration:
 		unit, raw = Iteration, iteration
 	default:
@@ -144,7 +144,7 @@ func decodeStep(line []byte) (fields map[string]json.RawMessage, unit Unit, inde
 	}
 	index, err = strconv.Atoi(string(raw))
 	if err != nil || index < 0 {
-		return nil, "", 0, fmt.Errorf("telemetry: record: %s is %.40q, want a count", unit, raw)
+		return nil, "", 0, fmt.Errorf("%s is %.40q, want a count", unit, raw)
 	}
 	return fields, unit, index, nil
 }

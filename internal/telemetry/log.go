@@ -25,7 +25,7 @@ func ParseLogFormat(s string) (LogFormat, error) {
 	if f := LogFormat(s); f == LogText || f == LogJSON {
 		return f, nil
 	}
-	return "", fmt.Errorf("telemetry: log format %q: want text or json", s)
+	return "", fmt.Errorf("log format %q: want text or json", s)
 }
 
 // NewLogHandler returns a handler that writes log records straight to w, for commands that need no Recorder.

@@ -208,17 +208,17 @@ func (m *Metrics) read(fields map[string]json.RawMessage) error {
 	var bad map[string]string
 	if raw, found := fields[string(nonFinite)]; found {
 		if err := json.Unmarshal(raw, &bad); err != nil {
-			return fmt.Errorf("telemetry: metrics: %s: %w", nonFinite, err)
+			return fmt.Errorf("%s: %w", nonFinite, err)
 		}
 		delete(fields, string(nonFinite))
 	}
 	for key, raw := range fields {
 		if reserved(Name(key)) {
-			return fmt.Errorf("telemetry: metrics: %q cannot be a metric", key)
+			return fmt.Errorf("%q cannot be a metric", key)
 		}
 		v, err := readValue(key, raw, bad)
 		if err != nil {
-			return fmt.Errorf("telemetry: metrics: %s: %w", key, err)
+			return fmt.Errorf("%s: %w", key, err)
 		}
 		m.Set(Name(key), v)
 	}

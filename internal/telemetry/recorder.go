@@ -12,7 +12,7 @@ import (
 // events that mean nothing to a sink are no errors. A sink must not call its recorder.
 type Sink interface {
 	Name() string         // for error messages, such as "metrics.jsonl"
-	Handle(e Event) error // an error loses this event, not the sink
+	Handle(e Event) error // an error loses this event, not the sink; one that wraps ErrDelayed does not lose it yet
 	Flush() error         // makes durable what was handled; called before a checkpoint is committed
 	Close() error         // flushes and releases; called once
 }
@@ -21,7 +21,8 @@ type Sink interface {
 type Options struct {
 	Clock func() time.Time // default time.Now
 
-	// OnError hears the first error of each sink, outside any lock, so it may log through the recorder itself.
+	// OnError hears of each sink the first error that lost something, and the first that wraps ErrDelayed since the sink was
+	// last flushed with success. It is called outside any lock, so it may log through the recorder itself.
 	OnError func(sink string, err error)
 }
 
@@ -42,10 +43,11 @@ type Recorder struct {
 
 // guarded is a sink and what went wrong with it.
 type guarded struct {
-	sink   Sink
-	first  error
-	errors int
-	events int
+	sink    Sink
+	first   error // that lost something
+	errors  int   // that lost something
+	events  int
+	delayed bool // OnError has heard so, and no flush has succeeded since
 }
 
 type failure struct {
@@ -156,16 +158,24 @@ func (r *Recorder) emit(build func(now time.Time) Event) {
 	r.report()
 }
 
-// note counts a sink's error and keeps the first for report.
+// note counts a sink's error and keeps it for report if it is the first of its kind.
 func (r *Recorder) note(g *guarded, err error) {
-	if err == nil {
+	switch {
+	case err == nil:
 		return
-	}
-	g.errors++
-	if g.first == nil {
+	case errors.Is(err, ErrDelayed):
+		if g.delayed {
+			return
+		}
+		g.delayed = true
+	default:
+		g.errors++
+		if g.first != nil {
+			return
+		}
 		g.first = err
-		r.unheard = append(r.unheard, failure{g.sink.Name(), err})
 	}
+	r.unheard = append(r.unheard, failure{g.sink.Name(), err})
 }
 
 // report unlocks the recorder and tells OnError what is new.
@@ -180,7 +190,8 @@ func (r *Recorder) report() {
 	}
 }
 
-// Flush makes all that was recorded durable and returns the errors of doing so.
+// Flush makes all that was recorded durable. After an error some of it is not, so a checkpoint that was written all the same
+// could leave a gap in what is stored; the next Flush tries again.
 func (r *Recorder) Flush() error {
 	return r.each(Sink.Flush)
 }
@@ -207,10 +218,13 @@ func (r *Recorder) each(do func(Sink) error) error {
 	r.mu.Lock()
 	var errs []error
 	for _, g := range r.sinks {
-		if err := do(g.sink); err != nil {
-			errs = append(errs, fmt.Errorf("telemetry: %s: %w", g.sink.Name(), err))
-			r.note(g, err)
+		err := do(g.sink)
+		if err == nil {
+			g.delayed = false
+			continue
 		}
+		errs = append(errs, fmt.Errorf("%s: %w", g.sink.Name(), err))
+		r.note(g, err)
 	}
 	r.report()
 	return errors.Join(errs...)
@@ -227,11 +241,11 @@ func (r *Recorder) Err() error {
 	var errs []error
 	for _, g := range r.sinks {
 		if g.first != nil {
-			errs = append(errs, fmt.Errorf("telemetry: %s: %d errors in %d events, the first: %w", g.sink.Name(), g.errors, g.events, g.first))
+			errs = append(errs, fmt.Errorf("%s: %d errors in %d events, the first: %w", g.sink.Name(), g.errors, g.events, g.first))
 		}
 	}
 	if r.late > 0 {
-		errs = append(errs, fmt.Errorf("telemetry: %d events came after the recorder was closed", r.late))
+		errs = append(errs, fmt.Errorf("%d events came after the recorder was closed", r.late))
 	}
 	return errors.Join(errs...)
 }

@@ -124,15 +124,46 @@ func TestSinkErrorsAreReportedOnceAndCounted(t *testing.T) {
 	if len(good.events) != 6 || good.events[1].Message == nil {
 		t.Errorf("the good sink has %d events, want 5 records and a message", len(good.events))
 	}
-	if err := r.Flush(); err == nil || !strings.Contains(err.Error(), "telemetry: bad: disk full") {
+	if err := r.Flush(); err == nil || !strings.Contains(err.Error(), "bad: disk full") {
 		t.Errorf("Flush says %v", err)
 	}
 	err := r.Close()
-	if err == nil || !strings.Contains(err.Error(), "telemetry: bad: 7 errors in 6 events, the first: disk full") {
+	if err == nil || !strings.Contains(err.Error(), "bad: 7 errors in 6 events, the first: disk full") {
 		t.Errorf("Close says %v", err)
 	}
 	if !errors.Is(err, bad.fail) {
 		t.Errorf("%v does not wrap the cause", err)
+	}
+}
+
+// An event that has to wait is not lost: it is heard of once per time that a disk is full, and Flush says that a checkpoint has
+// to wait too.
+func TestDelaysAreNoLosses(t *testing.T) {
+	disk := &fullDisk{}
+	heard := 0
+	r := New(Options{OnError: func(sink string, err error) {
+		if heard++; sink != "metrics.jsonl" || !errors.Is(err, ErrDelayed) {
+			t.Errorf("%s: heard %v", sink, err)
+		}
+	}}, metricsOn(disk))
+	for round := 1; round <= 2; round++ {
+		disk.room = 0
+		for i := range 3 {
+			r.Step(i, Metrics{}, 0)
+		}
+		if err := r.Flush(); !errors.Is(err, errFull) || heard != round {
+			t.Errorf("round %d: Flush says %v, %d errors were heard", round, err, heard)
+		}
+		disk.room = 1000
+		if err := r.Flush(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got, want := string(disk.data), strings.Repeat("{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n", 2); got != want {
+		t.Errorf("stored %q, want %q", got, want)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,9 +3,9 @@ package telemetry
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -41,37 +41,53 @@ const (
 	dimSize          = 1
 )
 
-// OpenTensorBoard starts a new event file in a directory, which is created if need be. A run that goes on after step keep
-// says so, and TensorBoard forgets what earlier files hold about later steps; a new run keeps -1.
+// OpenTensorBoard starts a new event file in a directory, which is created if need be. It says that the run goes on after step
+// keep, and TensorBoard forgets what earlier files hold about later steps; a new run, or one that starts over, keeps -1.
 func OpenTensorBoard(dir string, keep int, now time.Time) (*TensorBoard, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("telemetry: tensorboard: %w", err)
+		return nil, fmt.Errorf("tensorboard: %w", err)
 	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	host = strings.ReplaceAll(host, string(filepath.Separator), "_")
-	t := &TensorBoard{}
-	for n := 0; ; n++ { // a name that is free: TensorBoard reads files in the order of their names
-		t.path = filepath.Join(dir, fmt.Sprintf("events.out.tfevents.%010d.%s.%d.%d", now.Unix(), host, os.Getpid(), n))
-		t.file, err = openAppend(t.path, os.O_EXCL)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("telemetry: tensorboard: %w", err)
-		}
-	}
-	err = t.write(now, 0, proto(nil).string(eventFileVersion, "brain.Event:2"))
-	if err == nil && keep >= 0 {
-		start := proto(nil).varint(sessionLogStatus, sessionLogStart)
-		err = t.write(now, keep+1, proto(nil).bytes(eventSessionLog, start))
-	}
+	second, err := nextSecond(dir, now)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("telemetry: tensorboard: %w", err), t.file.close())
+		return nil, fmt.Errorf("tensorboard: %w", err)
+	}
+	t := &TensorBoard{path: filepath.Join(dir, fmt.Sprintf("%s%010d.%s.%d", eventFilePrefix, second, host, os.Getpid()))}
+	if t.file, err = openAppend(t.path, os.O_EXCL); err != nil {
+		return nil, fmt.Errorf("tensorboard: %w", err)
+	}
+	start := proto(nil).varint(sessionLogStatus, sessionLogStart)
+	err = errors.Join(
+		t.write(now, 0, proto(nil).string(eventFileVersion, "brain.Event:2")),
+		t.write(now, keep+1, proto(nil).bytes(eventSessionLog, start)),
+	)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("tensorboard: %w", err), t.file.f.Close())
 	}
 	return t, nil
+}
+
+const eventFilePrefix = "events.out.tfevents."
+
+// nextSecond is the Unix time for a new event file's name. TensorBoard reads files in the order of their names, so it is later than
+// those of the files that are there, whatever the clocks say that those were named by.
+func nextSecond(dir string, now time.Time) (int64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	second := now.Unix()
+	for _, e := range entries {
+		at, _, _ := strings.Cut(strings.TrimPrefix(e.Name(), eventFilePrefix), ".")
+		if s, err := strconv.ParseInt(at, 10, 64); err == nil && len(at) == 10 { // others are not ours
+			second = max(second, s+1)
+		}
+	}
+	return second, nil
 }
 
 // Name is "tensorboard".

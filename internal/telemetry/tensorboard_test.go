@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,8 +115,8 @@ func TestTensorBoardHeader(t *testing.T) {
 		t.Errorf("the file begins with %s", got)
 	}
 	events := records(t, data)
-	if len(events) != 1 {
-		t.Fatalf("%d events, want 1", len(events))
+	if len(events) != 2 {
+		t.Fatalf("%d events, want version and start", len(events))
 	}
 	e := decode(t, events[0])
 	if got := math.Float64frombits(e.number(1)); got != 1_700_000_000.5 || e.text(3) != "brain.Event:2" {
@@ -175,16 +177,76 @@ func TestTensorBoardEvents(t *testing.T) {
 	if tensor.number(1) != 7 || tensor.sub(t, 2).sub(t, 2).number(1) != 1 || tensor.text(8) != sampleTable.Markdown() {
 		t.Errorf("text tensor %v", tensor)
 	}
-	// A second file in the same second gets its own name.
-	other, err := OpenTensorBoard(dir, -1, time.Unix(1_700_000_000, 0))
-	if err != nil || other.Path() == tb.Path() || other.Path() < tb.Path() {
-		t.Errorf("second file %v, error %v", other, err)
-	}
-	if err := other.Close(); err != nil {
-		t.Error(err)
-	}
 	if err := tb.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TensorBoard reads files in the order of their names, which must be that of the runs: also if one comes right after another, or the
+// clock was set back.
+func TestTensorBoardFilesAreInOrder(t *testing.T) {
+	dir, last := t.TempDir(), ""
+	for _, second := range []int64{1_700_000_000, 1_700_000_000, 1_600_000_000, 1_700_000_005} {
+		tb, err := OpenTensorBoard(dir, -1, time.Unix(second, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tb.Path() <= last {
+			t.Errorf("%s comes after %s", tb.Path(), last)
+		}
+		last = tb.Path()
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"notes", "events.out.tfevents.99999999999999.x"} { // of somebody else
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if base := filepath.Base(last); !strings.HasPrefix(base, "events.out.tfevents.1700000005.") {
+		t.Errorf("file name %s", base)
+	}
+}
+
+// A run that is killed before its first checkpoint starts over in the same directory. TensorBoard reads files in the order of their
+// names, and forgets at a session's start what it knows of that step and later ones.
+func TestTensorBoardOfARunThatStartsOver(t *testing.T) {
+	dir := t.TempDir()
+	for _, steps := range []int{5, 3} {
+		tb, err := OpenTensorBoard(dir, -1, time.Unix(1_700_000_000, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range steps {
+			handleAll(t, tb, lossAt(i))
+		}
+		if err := tb.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	var steps []int
+	for _, file := range files {
+		for _, data := range records(t, []byte(mustRead(t, file))) {
+			e := decode(t, data)
+			step := 0
+			if len(e[2]) > 0 {
+				step = int(e.number(2))
+			}
+			if len(e[7]) > 0 {
+				steps = slices.DeleteFunc(steps, func(s int) bool { return s >= step })
+			}
+			if len(e[5]) > 0 {
+				steps = append(steps, step)
+			}
+		}
+	}
+	if !slices.Equal(steps, []int{0, 1, 2}) {
+		t.Errorf("TensorBoard shows the steps %v", steps)
 	}
 }
 

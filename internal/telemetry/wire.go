@@ -51,7 +51,7 @@ func ReadEvents(r io.Reader, handle func(Event), other func(line []byte)) error 
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("telemetry: read events: %w", err)
+			return fmt.Errorf("read events: %w", err)
 		}
 	}
 }
