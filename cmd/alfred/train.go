@@ -35,7 +35,8 @@ func newTrainCommand(a *app) *cobra.Command {
 		Long: `Run the stage of training that a configuration describes: supervised fine-tuning (sft), a reward model (reward), or PPO (ppo).
 
 A run that was stopped, killed or broken off goes on from its newest good checkpoint when the same command is given again.
-SIGINT (Ctrl-C) or SIGTERM asks it to finish the step, save and end with code 75; a second one ends it at once.
+SIGINT (Ctrl-C) or SIGTERM asks it to finish the step, save and end with code 75 (before the first step it just ends); a second one
+ends it at once.
 
 The run directory (run.dir) holds config.yaml, metrics.jsonl, timing.jsonl, tensorboard/ and checkpoints/. It can be given as the model
 of other commands and of other runs.` + exitHelp(exitUsage, exitData, exitModel, exitMemory, exitPeer, exitNumerical, exitStorage, exitInUse, exitStopped),
@@ -71,16 +72,23 @@ func runTrain(ctx context.Context, a *app, opts TrainOptions) error {
 		DryRun:   opts.DryRun,
 	})
 	if errors.Is(err, rlhf.ErrStopped) && exitCode(err) == exitStopped {
-		return fmt.Errorf("%w in %s; the same command goes on from there", err, cfg.Run.Dir)
+		again := "the same command goes on from there"
+		if opts.Resume == "never" {
+			again += ", without --resume never"
+		}
+		return fmt.Errorf("%w in %s: %s", err, cfg.Run.Dir, again)
 	}
 	return err
 }
+
+// stopping is what a run says when it hears the first signal.
+const stopping = "stopping: the step in progress is finished and saved; another signal ends at once, without that"
 
 // stopOnSignal makes the first signal a request to stop in good order: the channel is closed then.
 func (a *app) stopOnSignal() <-chan struct{} {
 	stop := make(chan struct{})
 	a.interrupt.onFirst(func(sig os.Signal) {
-		a.log().Warn("stopping after this step with a checkpoint; another signal ends at once, without one", "signal", sig.String())
+		a.log().Warn(stopping, "signal", sig.String())
 		close(stop)
 	})
 	return stop

@@ -46,10 +46,10 @@ func (r *rank) generate(ctx context.Context, m *model, prompts []dataset.Prompt,
 	mine, stats, err := rollout.Generate(ctx, m.exec, requests, r.limits(), sampling, func(done, tokens int) {
 		r.rec.Progress(telemetry.Progress{Task: "rollout", Unit: "responses", Done: int64(done), Total: int64(len(requests)), Tokens: int64(tokens)})
 	})
+	end(int64(stats.Tokens))
 	if err != nil {
 		return nil, err
 	}
-	end(int64(stats.Tokens))
 	if data.Size() == 1 {
 		return mine, nil
 	}

@@ -270,17 +270,24 @@ func (in *inputs) openData(ctx context.Context) (err error) {
 	return err
 }
 
-// fingerprint identifies the data of a run.
-func (in *inputs) fingerprint() string {
+// budget is the size of micro-batches in tokens: the configuration's, or, if that is less, the most that is ever cut into
+// micro-batches together. Memory is reserved for no more.
+func (in *inputs) budget() int {
+	tc, tr := &in.cfg.Trainer, &in.cfg.Trajectory
+	rollouts := func(n int) int { return n * (tr.PromptMaxLen + tr.ContinuationMaxLen) }
+	most := in.cfg.Batching.MicroBatchTokens
 	switch {
 	case in.sft != nil:
-		return in.sft.Fingerprint()
+		most = max(tc.GlobalBatch*in.sft.MaxTokens(), in.sft.HeldOutTokens())
 	case in.ranked != nil:
-		return in.ranked.Fingerprint()
-	case in.prompts != nil:
-		return in.prompts.Fingerprint()
+		most = max(tc.GlobalBatch*in.largestUnit, in.ranked.HeldOutTokens())
+	case in.cfg.Stage == config.PPO:
+		most = rollouts(tc.NumRollouts)
 	}
-	return ""
+	if n := in.cfg.Normalise; n != nil {
+		most = max(most, rollouts(n.Samples))
+	}
+	return min(in.cfg.Batching.MicroBatchTokens, most)
 }
 
 // steps is the number of steps or iterations of the whole run.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"alfred/internal/backend"
@@ -61,10 +62,11 @@ type outcome struct {
 	raw          []byte
 }
 
-func train(t testing.TB, text string, device func(int) (backend.Device, error), env Env) (outcome, error) {
+func train(t testing.TB, text string, device func(int) (backend.Device, error), env Env, sinks ...telemetry.Sink) (outcome, error) {
 	t.Helper()
 	cfg := parse(t, text)
-	env.Device, env.Recorder = device, telemetry.New(telemetry.Options{}, telemetry.NewConsole(t.Output(), telemetry.ConsoleOptions{Level: slog.LevelWarn, Quiet: true}))
+	sinks = append(sinks, telemetry.NewConsole(t.Output(), telemetry.ConsoleOptions{Level: slog.LevelWarn, Quiet: true}))
+	env.Device, env.Recorder = device, telemetry.New(telemetry.Options{}, sinks...)
 	err := Train(context.Background(), cfg, env)
 	if e := env.Recorder.Close(); e != nil && err == nil {
 		err = e
@@ -76,11 +78,36 @@ func train(t testing.TB, text string, device func(int) (backend.Device, error), 
 		out.trajectories[filepath.Base(f)], _ = os.ReadFile(f)
 	}
 	var e error
-	if out.metrics, e = telemetry.ReadMetrics(dir.Metrics()); e != nil && err == nil {
+	if out.metrics, e = telemetry.ReadMetrics(dir.Metrics()); e != nil && err == nil && !env.DryRun {
 		err = e
 	}
 	out.raw, _ = os.ReadFile(dir.Metrics())
 	return out, err
+}
+
+// trainOneStep trains until the first step of this start is done, and stops.
+func trainOneStep(t testing.TB, text string, device func(int) (backend.Device, error), env Env) (outcome, error) {
+	t.Helper()
+	s := stopper{stop: make(chan struct{})}
+	env.Stop = s.stop
+	return train(t, text, device, env, &s)
+}
+
+// stopper is a sink that asks for the run to end when it hears of a step.
+type stopper struct {
+	telemetry.Sink
+	stop chan struct{}
+	once sync.Once
+}
+
+func (s *stopper) Name() string { return "stopper" }
+func (s *stopper) Flush() error { return nil }
+func (s *stopper) Close() error { return nil }
+func (s *stopper) Handle(e telemetry.Event) error {
+	if e.Record != nil && e.Record.Index > 0 {
+		s.once.Do(func() { close(s.stop) })
+	}
+	return nil
 }
 
 func onCPU(threads int) (backend.Device, error) { return cpu.New(2), nil }
@@ -176,11 +203,9 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 					t.Fatal(err)
 				}
 				dir := t.TempDir()
-				stop := make(chan struct{})
-				close(stop)
 				var got outcome
-				for range 2 { // each start takes one step and is stopped
-					if got, err = train(t, sampledPPO(data, dir, extra), device, Env{Stop: stop}); !errors.Is(err, ErrStopped) {
+				for range 2 {
+					if got, err = trainOneStep(t, sampledPPO(data, dir, extra), device, Env{}); !errors.Is(err, ErrStopped) {
 						t.Fatalf("got %v, want ErrStopped", err)
 					}
 				}

@@ -36,15 +36,16 @@ func newStage(r *rank) (stage, error) {
 	case config.PPO:
 		return newPPO(r)
 	}
-	return nil, fmt.Errorf("rlhf: unknown stage %q", r.cfg.Stage)
+	return nil, fmt.Errorf("unknown stage %q", r.cfg.Stage)
 }
 
-// loop takes steps until the run is done or asked to stop. save writes a checkpoint; the final one is the last that this process
-// writes.
-func (r *rank) loop(ctx context.Context, t stage, st *State, steps int, stop <-chan struct{}, save func(final bool) error) error {
+// loop takes steps until the run is done or asked to stop. begun is called before the first one. save writes a checkpoint, and says
+// whether it did; the final one is the last that this process writes.
+func (r *rank) loop(ctx context.Context, t stage, st *State, steps int, stop <-chan struct{}, begun func(), save func(final bool) (bool, error)) error {
 	tc := &r.cfg.Trainer
+	saved := st.Step // where the run goes on from; before its first step there is nothing to save
 	if err := t.begin(ctx); err != nil {
-		return fmt.Errorf("rlhf: before step %d: %w", st.Step+1, err)
+		return fmt.Errorf("before step %d: %w", st.Step+1, err)
 	}
 	if st.Step == 0 && tc.EvalEvery > 0 {
 		before := &telemetry.Metrics{}
@@ -56,37 +57,45 @@ func (r *rank) loop(ctx context.Context, t stage, st *State, steps int, stop <-c
 		}
 	}
 	for st.Step < steps {
+		begun()
+		stopping, err := r.agree(requested(stop))
+		if err == nil && stopping && st.Step > saved {
+			_, err = save(true)
+		}
+		if err != nil {
+			return err
+		}
+		if stopping {
+			return ErrStopped
+		}
 		seen := st.TokensSeen
 		metrics, err := t.step(ctx, st)
 		if err != nil {
-			return fmt.Errorf("rlhf: step %d: %w", st.Step+1, err)
+			return fmt.Errorf("step %d: %w", st.Step+1, err)
 		}
 		st.Step++
 		last := st.Step == steps
 		if tc.EvalEvery > 0 && (last || st.Step%tc.EvalEvery == 0) {
 			if err := t.evaluate(ctx, st, metrics); err != nil {
-				return fmt.Errorf("rlhf: evaluation after step %d: %w", st.Step, err)
+				return fmt.Errorf("evaluation after step %d: %w", st.Step, err)
 			}
 		}
 		metrics.SetInt(telemetry.TokensSeen, st.TokensSeen)
 		metrics.SetInt(telemetry.SkippedSteps, int64(st.Skipped))
 		r.rec.Step(st.Step, *metrics, st.TokensSeen-seen)
-		stopping, err := r.agree(requested(stop))
-		if err != nil {
-			return err
-		}
 		if last {
 			if err := t.finish(ctx, st); err != nil {
-				return fmt.Errorf("rlhf: after step %d: %w", st.Step, err)
+				return fmt.Errorf("after step %d: %w", st.Step, err)
 			}
 		}
-		if last || stopping || st.Step%r.cfg.Checkpoint.Every == 0 {
-			if err := save(last || stopping); err != nil {
+		if last || st.Step%r.cfg.Checkpoint.Every == 0 {
+			done, err := save(last)
+			if err != nil {
 				return err
 			}
-		}
-		if stopping && !last {
-			return ErrStopped
+			if done {
+				saved = st.Step
+			}
 		}
 	}
 	return nil

@@ -75,7 +75,7 @@ func measure(ctx context.Context, in *inputs, real backend.Device, m mesh.Mesh) 
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("rlhf: planning memory: %w", err)
+		return nil, fmt.Errorf("planning memory: %w", err)
 	}
 	return sizes, nil
 }

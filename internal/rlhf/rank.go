@@ -51,7 +51,7 @@ func newRank(in *inputs, env Env, device backend.Device, world *inproc.World, m 
 		stream: device.Stream(),
 		log:    slog.New(slog.DiscardHandler),
 	}
-	r.replicas = pipeline.Replicas{Group: r.groups.Data, Budget: in.cfg.Batching.MicroBatchTokens}
+	r.replicas = pipeline.Replicas{Group: r.groups.Data, Budget: in.budget()}
 	if id == 0 {
 		r.rec, r.log = env.Recorder, slog.New(env.Recorder.Handler(slog.LevelInfo))
 	}
@@ -106,7 +106,7 @@ func (r *rank) newModel(role string, cfg falcon.Config, opt *config.Optimizer) (
 		err = r.stream.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("rlhf: %s: %w", role, err)
+		return nil, fmt.Errorf("%s: %w", role, err)
 	}
 	return m, nil
 }

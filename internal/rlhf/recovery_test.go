@@ -22,9 +22,7 @@ func TestResumeRefusesWhatHasChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Replace(sampledPPO(data, dir, "batching: {micro_batch_tokens: 100, rollout_slots: 3}"), goldens+"reward", filepath.Join(models, "reward"), 1)
-	stop := make(chan struct{})
-	close(stop)
-	if _, err := train(t, text, onCPU, Env{Stop: stop}); !errors.Is(err, ErrStopped) {
+	if _, err := trainOneStep(t, text, onCPU, Env{}); !errors.Is(err, ErrStopped) {
 		t.Fatal(err)
 	}
 	weights := filepath.Join(models, "reward", "model.safetensors")
@@ -37,13 +35,13 @@ func TestResumeRefusesWhatHasChanged(t *testing.T) {
 	if err := os.WriteFile(weights, bad, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := train(t, text, onCPU, Env{Stop: stop}); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "reward") {
+	if _, err := trainOneStep(t, text, onCPU, Env{}); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "reward") {
 		t.Errorf("with another reward model: %v", err)
 	}
 	if err := os.WriteFile(weights, good, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := train(t, text, onCPU, Env{Stop: stop}); !errors.Is(err, ErrStopped) {
+	if _, err := trainOneStep(t, text, onCPU, Env{}); !errors.Is(err, ErrStopped) {
 		t.Errorf("with the reward model as it was: %v", err)
 	}
 	if _, err := train(t, strings.Replace(text, "num_rollouts: 8", "num_rollouts: 6", 1), onCPU, Env{}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "num_rollouts") {
@@ -126,9 +124,7 @@ func TestBadScoreIsDroppedAlsoWhenRecording(t *testing.T) {
 func TestRecordsOfAnUndoneFutureGo(t *testing.T) {
 	dir := t.TempDir()
 	text := sampledPPO(writePrompts(t, 40), dir, "batching: {micro_batch_tokens: 100, rollout_slots: 3}")
-	stop := make(chan struct{})
-	close(stop)
-	if _, err := train(t, text, onCPU, Env{Stop: stop}); !errors.Is(err, ErrStopped) {
+	if _, err := trainOneStep(t, text, onCPU, Env{}); !errors.Is(err, ErrStopped) {
 		t.Fatal(err)
 	}
 	future := filepath.Join(dir, "trajectories", "000009.jsonl")

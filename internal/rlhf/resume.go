@@ -34,17 +34,13 @@ func (r *run) findCheckpoint() error {
 		}
 		return err
 	default:
-		if from = rundir.Dir(r.env.Resume); from == r.dir {
-			break
+		other, err := r.otherRun()
+		if err != nil {
+			return err
 		}
-		if used, err := r.dir.Used(); err != nil || used {
-			return errors.Join(err, fmt.Errorf("%w: --resume %s would start from another run in %s, which holds a run already: choose another run.dir", ErrUnsupported, from, r.dir))
-		}
+		from = other
 	}
-	found, rejected, err := checkpoint.Latest(from.Checkpoints())
-	for _, bad := range rejected {
-		r.log.Warn("checkpoint passed over", "reason", bad.String())
-	}
+	found, err := r.latest(from)
 	if errors.Is(err, checkpoint.ErrNone) && from == r.dir {
 		return r.startOver()
 	}
@@ -53,6 +49,47 @@ func (r *run) findCheckpoint() error {
 	}
 	r.from = found
 	return r.compareConfig(from)
+}
+
+// latest is the newest good checkpoint of a run.
+func (r *run) latest(dir rundir.Dir) (*checkpoint.Checkpoint, error) {
+	found, rejected, err := checkpoint.Latest(dir.Checkpoints())
+	for _, bad := range rejected {
+		r.log.Warn("checkpoint passed over", "reason", bad.String())
+	}
+	return found, err
+}
+
+// otherRun is where a run goes on that was told to start from another one: there, or, if it has done so before, in its own directory.
+func (r *run) otherRun() (rundir.Dir, error) {
+	other := rundir.Dir(r.env.Resume)
+	origin, err := filepath.Abs(string(other))
+	if err != nil {
+		return "", fmt.Errorf("%w: --resume %s: %w", ErrUnsupported, other, err)
+	}
+	if own, err := filepath.Abs(string(r.dir)); err == nil && own == origin {
+		return r.dir, nil
+	}
+	if _, err := os.Stat(other.Config()); err != nil {
+		return "", fmt.Errorf("%w: --resume %s: not the directory of a run: %w", ErrUnsupported, other, err)
+	}
+	r.origin = origin
+	used, err := r.dir.Used()
+	if err != nil || !used {
+		return other, err
+	}
+	own, err := r.latest(r.dir)
+	if errors.Is(err, checkpoint.ErrNone) { // it ended before its first checkpoint
+		return other, r.startOver()
+	}
+	saved := newState()
+	if err == nil {
+		err = own.State(saved)
+	}
+	if err == nil && saved.Origin != origin {
+		err = fmt.Errorf("%w: --resume %s would start from another run in %s, which holds a run already: choose another run.dir, or leave out --resume to continue that run", ErrUnsupported, other, r.dir)
+	}
+	return r.dir, err
 }
 
 // startOver looks at a directory without checkpoints: a run that ended before its first one begins again, another one is refused.
@@ -75,17 +112,20 @@ func (r *run) compareConfig(from rundir.Dir) error {
 	if err != nil {
 		return fmt.Errorf("the run in %s: %w", from, err)
 	}
+	if old.Stage != r.cfg.Stage {
+		return fmt.Errorf("%w: the run in %s is of stage %s, the configuration of stage %s: choose another run.dir", ErrUnsupported, from, old.Stage, r.cfg.Stage)
+	}
 	var refused []string
 	for _, c := range config.Difference(old, r.cfg) {
 		switch c.Permission {
 		case config.Refused:
-			refused = append(refused, fmt.Sprintf("%s: the run has %s, the configuration %s", c.Key, c.Old, c.New))
+			refused = append(refused, "\n  "+c.String())
 		case config.SameContent, config.Allowed: // content is compared by hash when it has been read
 			r.log.Info("changed since the run began", "key", c.Key, "was", c.Old, "is", c.New)
 		}
 	}
 	if len(refused) > 0 {
-		return fmt.Errorf("%w: %s goes on with the run in %s, where these may not change: %s", ErrUnsupported, r.dir, from, strings.Join(refused, "; "))
+		return fmt.Errorf("%w: %s goes on with the run in %s, where these may not change (choose another run.dir for another run):%s", ErrUnsupported, r.dir, from, strings.Join(refused, ""))
 	}
 	return nil
 }
@@ -94,12 +134,14 @@ func (r *run) compareConfig(from rundir.Dir) error {
 func (r *run) restoreState() error {
 	r.st = newState()
 	startKL(&r.cfg.Trainer, r.st)
-	r.st.Data = r.in.fingerprint()
-	frozen, err := r.in.frozen()
+	if report := r.in.report(); report != nil {
+		r.st.Data = report.Fingerprint
+	}
+	read, err := r.in.read()
 	if err != nil {
 		return err
 	}
-	r.st.Frozen = frozen
+	r.st.Read, r.st.Origin = read, r.origin
 	if r.from == nil {
 		return nil
 	}
@@ -110,16 +152,18 @@ func (r *run) restoreState() error {
 	if saved.Data != r.st.Data {
 		return fmt.Errorf("%w: the data have changed since %s was written (fingerprint %.12s, now %.12s)", dataset.ErrData, r.from.Dir, saved.Data, r.st.Data)
 	}
-	if !maps.Equal(saved.Frozen, frozen) {
-		return fmt.Errorf("%w: what the run reads besides its data has changed since %s was written: SHA-256 %v, now %v", ErrMismatch, r.from.Dir, saved.Frozen, frozen)
+	if !maps.Equal(saved.Read, read) {
+		return fmt.Errorf("%w: what the run reads besides its data has changed since %s was written: SHA-256 %v, now %v", ErrMismatch, r.from.Dir, saved.Read, read)
 	}
-	r.st = saved
+	if r.st = saved; r.origin != "" {
+		r.st.Origin = r.origin
+	}
 	r.log.Info("resuming", "checkpoint", r.from.Dir, "step", r.st.Step)
 	return nil
 }
 
-// frozen identifies, by SHA-256, what a run reads and checkpoints do not hold: models that are not trained, the tokenizer, a replay.
-func (in *inputs) frozen() (map[string]string, error) {
+// read identifies, by SHA-256, what a run reads besides its data: the models that it begins with, the tokenizer, a replay.
+func (in *inputs) read() (map[string]string, error) {
 	hashes := map[string]string{}
 	if in.tokenizer != nil {
 		hashes["tokenizer"] = in.tokenizer.SHA256()
@@ -136,15 +180,21 @@ func (in *inputs) frozen() (map[string]string, error) {
 		}
 		hashes["replay"] = hex.EncodeToString(sum.Sum(nil))
 	}
-	for role, m := range map[string]*checkpoint.Model{"reference": in.reference, "reward": in.reward, "policy of normalise": in.normaliser} {
-		if m == nil || role == "reward" && in.cfg.Stage == config.Reward {
+	byDir := map[string]string{} // policy and reference are often one model, value and reward too
+	for role, m := range map[string]*checkpoint.Model{
+		"policy": in.policy, "reference": in.reference, "reward": in.reward, "value": in.value, "policy of normalise": in.normaliser,
+	} {
+		if m == nil {
 			continue
 		}
-		sum, err := m.SHA256()
-		if err != nil {
-			return nil, err
+		if byDir[m.Dir] == "" {
+			sum, err := m.SHA256()
+			if err != nil {
+				return nil, err
+			}
+			byDir[m.Dir] = sum
 		}
-		hashes[role] = sum
+		hashes[role] = byDir[m.Dir]
 	}
 	return hashes, nil
 }

@@ -12,16 +12,16 @@ import (
 
 // Errors that end a run with an exit code of their own.
 var (
-	// ErrStopped: asked to stop; the state is saved and the run can go on later.
-	ErrStopped = errors.New("rlhf: stopped on request, state saved")
+	// ErrStopped: asked to stop; what was done is saved and the run can go on later.
+	ErrStopped = errors.New("stopped on request")
 	// ErrNumerical: three bad updates in a row, or a ratio that is not 1 where it must be.
-	ErrNumerical = errors.New("rlhf: numerical failure")
+	ErrNumerical = errors.New("numerical failure")
 	// ErrMismatch: models, tokenizers, data or a checkpoint that do not go together.
-	ErrMismatch = errors.New("rlhf: inputs do not fit together")
+	ErrMismatch = errors.New("inputs do not fit together")
 	// ErrUnsupported: a request that cannot be served as it is made.
-	ErrUnsupported = errors.New("rlhf: not possible")
+	ErrUnsupported = errors.New("not possible")
 	// ErrRefused: the run needs more memory than there is.
-	ErrRefused = errors.New("rlhf: refused by the memory plan")
+	ErrRefused = errors.New("refused by the memory plan")
 )
 
 // State is all that a run carries from one step to the next besides weights and optimizer state. It is saved and restored whole.
@@ -35,14 +35,15 @@ type State struct {
 	Streak      map[string]int    `json:"streak"`  // by model: how many were dropped in a row
 	Updates     map[string]int    `json:"updates"` // by model: optimizer steps taken
 	FailedSaves int               `json:"failed_saves"`
-	Data        string            `json:"data"`   // fingerprint of the data
-	Frozen      map[string]string `json:"frozen"` // by role: SHA-256 of the models that are not trained
+	Origin      string            `json:"origin,omitempty"` // the run whose checkpoint this run started from
+	Data        string            `json:"data"`             // fingerprint of the data
+	Read        map[string]string `json:"read"`             // by role: SHA-256 of the models that the run began with, the tokenizer, a replay
 }
 
 // clone is a copy that shares nothing.
 func (st *State) clone() *State {
 	c := *st
-	c.Streak, c.Updates, c.Frozen = maps.Clone(st.Streak), maps.Clone(st.Updates), maps.Clone(st.Frozen)
+	c.Streak, c.Updates, c.Read = maps.Clone(st.Streak), maps.Clone(st.Updates), maps.Clone(st.Read)
 	return &c
 }
 
