@@ -33,7 +33,7 @@ type InspectOptions struct {
 func (o *InspectOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Tensor, "tensor", "", "print one tensor, by its Hugging Face `name`")
 	f.StringVar(&o.Npy, "npy", "", "write that tensor to a numpy `file` (float32) instead")
-	f.StringVar(&o.Which, "which", "", "with --tensor: which model of a checkpoint, `policy`, value or reward")
+	f.StringVar(&o.Which, "which", "", "with --tensor: which model of a checkpoint: policy, value or reward (`name`)")
 }
 
 func newCheckpointInspectCommand(a *app) *cobra.Command {
@@ -61,11 +61,11 @@ func runInspectTensor(a *app, dir string, opts InspectOptions) error {
 	if opts.Tensor == "" {
 		return fail(exitUsage, errors.New("--npy needs --tensor NAME"))
 	}
-	var which []checkpoint.Option
-	if opts.Which != "" {
-		which = append(which, checkpoint.Which(opts.Which))
+	which, err := chosenModel("which", opts.Which)
+	if err != nil {
+		return err
 	}
-	m, err := checkpoint.OpenModel(dir, append(which, checkpoint.SkipFiniteCheck())...)
+	m, err := checkpoint.OpenModel(dir, which, checkpoint.SkipFiniteCheck())
 	if err != nil {
 		return err
 	}
@@ -85,11 +85,11 @@ func runInspectTensor(a *app, dir string, opts InspectOptions) error {
 
 func runCheckpointInspect(_ context.Context, a *app, dir string) error {
 	c, rejected, err := findCheckpoint(dir)
+	if err != nil { // which tells of the rejected ones
+		return err
+	}
 	for _, r := range rejected {
 		a.log().Warn(r.String())
-	}
-	if err != nil {
-		return err
 	}
 	if c != nil {
 		return a.print(describeCheckpoint(c))
@@ -115,7 +115,7 @@ func newCheckpointVerifyCommand(a *app) *cobra.Command {
 		Short: "Compare files with their checksums",
 		Long: `Read every file of a checkpoint and compare it with the manifest: size and SHA-256. Of a run directory, all checkpoints are verified.
 A model directory has no checksums: its tensors are compared with its config.json, and looked through for numbers that are not finite.` +
-			exitHelp(exitUsage, exitModel, exitPipe),
+			exitHelp(exitUsage, exitModel, exitStorage, exitPipe),
 		Example: "  alfred checkpoint verify runs/ppo\n  alfred checkpoint verify runs/ppo/checkpoints/000020",
 		Args:    cobra.ExactArgs(1),
 		RunE:    a.actionOn(func(ctx context.Context, args []string) error { return runCheckpointVerify(ctx, a, args[0]) }),
@@ -166,10 +166,10 @@ type ExportOptions struct {
 
 // AddFlags adds the flags to a flag set.
 func (o *ExportOptions) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.Which, "model", "", "which model of a checkpoint: `policy`, value or reward (default: the policy, or the only one)")
+	f.StringVar(&o.Which, "model", "", "which model of a checkpoint: policy, value or reward (`name`; default: the policy, or the only one)")
 	f.StringVar(&o.Which, "which", "", "the same as --model, as other commands call it")
 	f.StringVar(&o.Out, "out", "", "new `directory` for the model")
-	f.StringVar(&o.Precision, "precision", "", "convert the weights to `float32` or bfloat16 (default: as they are)")
+	f.StringVar(&o.Precision, "precision", "", "`type` to convert the weights to: float32 or bfloat16 (default: as they are)")
 	f.Lookup("which").Hidden = true
 }
 
@@ -204,10 +204,14 @@ func runCheckpointExport(_ context.Context, a *app, dir string, opts ExportOptio
 	default:
 		return failf(exitUsage, "--precision %q: want float32 or bfloat16", opts.Precision)
 	}
+	which, err := chosenModel("model", opts.Which)
+	if err != nil {
+		return err
+	}
 	if err := checkNewDirectory(opts.Out); err != nil {
 		return err
 	}
-	m, err := checkpoint.OpenModel(dir, checkpoint.Which(opts.Which))
+	m, err := checkpoint.OpenModel(dir, which)
 	if err != nil {
 		return err
 	}

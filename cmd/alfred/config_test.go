@@ -49,8 +49,12 @@ func TestConfigCheckReportsEverythingAtOnce(t *testing.T) {
 		}
 	}
 	fails(t, exitUsage, "", []string{"config", "check", "--config", "none.yaml"}, "none.yaml")
-	fails(t, exitUsage, "", []string{"config", "check", "--config", write(t, path, "stage: sft\nmodel: {policy: p}\n")}, "data: a run needs at least one source")
-	fails(t, exitUsage, "", []string{"train", "--config", path}, "data: a run needs at least one source")
+	// What keeps a config from being run belongs to everything; one without data can be shown.
+	write(t, path, "stage: sft\nrun: {nmae: x}\nmodel: {policy: p}\n")
+	for _, command := range [][]string{{"config", "check"}, {"train"}, {"data", "inspect"}} {
+		fails(t, exitUsage, "", append(command, "--config", path), path+":1:1: data: a run needs at least one source", path+":2:7: run.nmae")
+	}
+	must(t, "", "config", "show", "--config", write(t, path, "stage: sft\nmodel: {policy: p}\n"))
 }
 
 func TestConfigSchema(t *testing.T) {

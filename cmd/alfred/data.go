@@ -26,7 +26,7 @@ the first malformed ones; lengths in tokens; rendered samples, in which ⟦ ⟧ 
 end of a document. Where a text holds these signs itself, they are escaped.
 
 Of the model only the tokenizer and config.json are needed; with model.tokenizer the model may still be missing.` +
-			exitHelp(exitUsage, exitData, exitModel, exitPipe),
+			exitHelp(exitUsage, exitData, exitModel, exitStorage, exitPipe),
 		Example: `  alfred data inspect --config configs/hh-sft.yaml --set data_root=DATA
   alfred data inspect --config ppo.yaml --set model.tokenizer=tokenizer.json | less`,
 		Args: cobra.NoArgs,
@@ -38,9 +38,6 @@ Of the model only the tokenizer and config.json are needed; with model.tokenizer
 
 func runDataInspect(ctx context.Context, a *app, opts ConfigOptions) error {
 	cfg, err := opts.load()
-	if err == nil {
-		err = cfg.Runnable()
-	}
 	if err != nil {
 		return err
 	}

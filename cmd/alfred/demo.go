@@ -96,7 +96,7 @@ type demoProgram struct {
 // interrupted is what the first signal does.
 func (p *demoProgram) interrupted(sig os.Signal) {
 	// Between stages there is no recorder, which says nothing, and no step to wait for.
-	p.current.Load().Message(telemetry.Message{Level: slog.LevelWarn, Text: "stopping after this step with a checkpoint; another signal ends at once, without one: " + sig.String()})
+	p.current.Load().Message(telemetry.Message{Level: slog.LevelWarn, Text: stopping + ": " + sig.String()})
 	close(p.stop)
 }
 

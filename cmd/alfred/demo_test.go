@@ -154,7 +154,7 @@ func TestDemoStopsInGoodOrder(t *testing.T) {
 	}
 	cmd.Process.Signal(os.Interrupt)
 	said := rest(text)
-	if code := ended(t, cmd); code != exitStopped || !strings.Contains(said, "stopping after this step") || !strings.Contains(said, "the same command goes on") {
+	if code := ended(t, cmd); code != exitStopped || !strings.Contains(said, "stopping: the step in progress is finished and saved") || !strings.Contains(said, "the same command goes on") {
 		t.Fatalf("exit code %d\n%s", code, said)
 	}
 	if got := must(t, "", "checkpoint", "verify", filepath.Join(dir, "sft")); strings.Count(got, ": good: ") != 1 {

@@ -12,8 +12,10 @@ import (
 	"alfred/internal/collective"
 	"alfred/internal/config"
 	"alfred/internal/dataset"
+	"alfred/internal/reward"
 	"alfred/internal/rlhf"
 	"alfred/internal/rundir"
+	"alfred/internal/telemetry"
 )
 
 // Exit codes.
@@ -44,14 +46,14 @@ type outcome struct {
 var outcomes = []outcome{
 	{exitDone, "done", nil},
 	{exitUsage, "a flag or the configuration is wrong", []error{rlhf.ErrUnsupported, dataset.ErrSpec}},
-	{exitData, "data or input cannot be used", []error{dataset.ErrData}},
+	{exitData, "data or input cannot be used", []error{dataset.ErrData, telemetry.ErrDamaged}},
 	{exitModel, "no usable model, checkpoint or tokenizer", []error{checkpoint.ErrUnusable, rlhf.ErrMismatch}},
 	{exitMemory, "refused: it would not fit into memory", []error{rlhf.ErrRefused}},
 	{exitNumerical, "stopped by numbers that are not finite, or not what they must be", []error{rlhf.ErrNumerical}},
-	{exitStorage, "something could not be written", []error{checkpoint.ErrStorage, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EFBIG, fs.ErrPermission}},
+	{exitStorage, "something could not be written", []error{checkpoint.ErrStorage, rundir.ErrStorage, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EFBIG, fs.ErrPermission}},
 	{exitInUse, "another process is using the run directory", []error{rundir.ErrInUse}},
 	{exitStopped, "stopped by a signal, checkpoint saved: the same command goes on", []error{rlhf.ErrStopped}},
-	{exitPeer, "a rank was lost", []error{collective.ErrAborted}},
+	{exitPeer, "a rank was lost, or the reward service gave no scores", []error{collective.ErrAborted, reward.ErrService}},
 	{exitPipe, "standard output was closed by its reader", []error{syscall.EPIPE}},
 	{exitBug, "internal error", nil},
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,8 +17,10 @@ import (
 	"alfred/internal/collective"
 	"alfred/internal/config"
 	"alfred/internal/dataset"
+	"alfred/internal/reward"
 	"alfred/internal/rlhf"
 	"alfred/internal/rundir"
+	"alfred/internal/telemetry"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -39,11 +43,15 @@ func TestExitCodes(t *testing.T) {
 		"models that do not go together":      {rlhf.ErrMismatch, 4},
 		"memory":                              {rlhf.ErrRefused, 5},
 		"lost rank":                           {aborted(errors.New("gone")), 6},
+		"reward service":                      {fmt.Errorf("rank 0: %w: POST", reward.ErrService), 6},
+		"reward service, on another rank":     {aborted(reward.ErrService), 6},
 		"numbers":                             {rlhf.ErrNumerical, 8},
 		"storage":                             {checkpoint.ErrStorage, 9},
 		"full disk":                           {&os.PathError{Op: "write", Path: "f", Err: syscall.ENOSPC}, 9},
 		"no permission":                       {&os.PathError{Op: "open", Path: "f", Err: syscall.EACCES}, 9},
 		"run directory in use":                {rundir.ErrInUse, 10},
+		"no place for a run directory":        {fmt.Errorf("%w: x", rundir.ErrStorage), 9},
+		"damaged line of an older run":        {fmt.Errorf("m:2: %w", telemetry.ErrDamaged), 3},
 		"stopped":                             {rlhf.ErrStopped, 75},
 		"closed pipe":                         {syscall.EPIPE, 141},
 		"SIGINT":                              {signalError{os.Interrupt}, 130},
@@ -93,6 +101,66 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	}
 }
 
+// TestPlaceholders: what stands behind a flag in the help is a name for its value, not one of its values.
+func TestPlaceholders(t *testing.T) {
+	for command, want := range map[string][]string{
+		"config check":       {"--set KEY=VALUE "},
+		"score":              {"--device name ", "--which name "},
+		"generate":           {"--precision type "},
+		"init-model":         {"--precision type "},
+		"checkpoint export":  {"--model name ", "--precision type "},
+		"checkpoint inspect": {"--which name "},
+	} {
+		help := must(t, "", append(strings.Fields(command), "--help")...)
+		for _, flag := range want {
+			if !strings.Contains(help, flag) {
+				t.Errorf("alfred %s --help lacks %q:\n%s", command, flag, help)
+			}
+		}
+	}
+}
+
+// TestHelpListsWhatPrintingEndsWith: a reader that went away, and a disk that is full.
+func TestHelpListsWhatPrintingEndsWith(t *testing.T) {
+	f := trained(t)
+	for _, args := range [][]string{
+		{"config", "check", "--config", f.train}, {"config", "show", "--config", f.train}, {"config", "schema"},
+		{"checkpoint", "inspect", f.run}, {"checkpoint", "verify", f.run}, {"checkpoint", "verify", f.base},
+		{"score", "--model", f.base}, {"generate", "--model", f.base, "--prompt", "a"}, {"tokenize", "--tokenizer", f.base},
+	} {
+		for cause, want := range map[error]int{syscall.ENOSPC: exitStorage, syscall.EPIPE: exitPipe} {
+			p := process{args: args, stdin: strings.NewReader(`{"text":"a"}`), stdout: failing{cause}, stderr: io.Discard}
+			if code := p.run(); code != want {
+				t.Errorf("alfred %v: exit code %d after %v, want %d", args, code, cause, want)
+			}
+			command := slices.DeleteFunc(slices.Clone(args[:2]), func(s string) bool { return strings.HasPrefix(s, "-") })
+			if help := must(t, "", append(command, "--help")...); !strings.Contains(help, fmt.Sprintf("\n  %-7d  ", want)) {
+				t.Errorf("alfred %v --help does not list %d", command, want)
+			}
+		}
+	}
+}
+
+// TestHelpThatIsNotRead: what cobra prints by itself meets the same ends.
+func TestHelpThatIsNotRead(t *testing.T) {
+	for _, args := range [][]string{{"--version"}, {"--help"}, {"train", "--help"}, {"help", "train"}, {}} {
+		for cause, want := range map[error]int{syscall.ENOSPC: exitStorage, syscall.EPIPE: exitPipe} {
+			var errs strings.Builder
+			p := process{args: args, stdin: strings.NewReader(""), stdout: failing{cause}, stderr: &errs}
+			if code := p.run(); code != want || strings.Contains(errs.String(), "for help") {
+				t.Errorf("alfred %v: exit code %d after %v, want %d\n%s", args, code, cause, want, errs.String())
+			}
+		}
+	}
+	if help := must(t, "", "help", "config", "check"); help != must(t, "", "config", "check", "--help") {
+		t.Errorf("%s", help)
+	}
+}
+
+type failing struct{ error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.error }
+
 // TestExamplesParse holds every example against the flags that the commands have.
 func TestExamplesParse(t *testing.T) {
 	for _, c := range commands(newRootCommand(&app{})) {
@@ -130,11 +198,23 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"trian"}, []string{`unknown command "trian"`, "did you mean train?", "alfred --help"}},
 		{[]string{"config", "chekc"}, []string{`unknown command "chekc" for "alfred config"`, "check"}},
 		{[]string{"config"}, []string{"check, show, schema"}},
+		{[]string{"help", "trian"}, []string{`unknown command "trian"`, "did you mean train?"}},
+		{[]string{"help", "config", "chekc"}, []string{`unknown command "chekc" for "alfred config"`}},
 		{[]string{"checkpoint"}, []string{"inspect, verify, export"}},
 		{[]string{"train"}, []string{`"config" not set`, "alfred train --help"}},
 		{[]string{"init-model"}, []string{"config", "tokenizer", "out"}},
 		{[]string{"train", "--config"}, []string{"--config"}},
-		{[]string{"train", "extra", "--config", "x"}, []string{"extra"}},
+		{[]string{"train", "extra", "--config", "x"}, []string{`unexpected argument "extra"` + "\n"}},
+		{[]string{"train", "s.yaml"}, []string{"did you mean --config s.yaml?"}},
+		{[]string{"generate", "runs/ppo"}, []string{"did you mean --model runs/ppo?"}},
+		{[]string{"tokenize", "tok.json"}, []string{"did you mean --tokenizer tok.json?"}},
+		{[]string{"config", "check", "--config", ""}, []string{"--config is empty: name a file"}},
+		{[]string{"score", "--model="}, []string{"--model is empty"}},
+		{[]string{"checkpoint", "export", "x", "--out", ""}, []string{"--out is empty: name a directory"}},
+		{[]string{"init-model", "--config", "x", "--tokenizer", "x", "--out="}, []string{"--out is empty"}},
+		{[]string{"score", "--model", "x", "--which", "foo"}, []string{`--which "foo": want policy, value or reward`}},
+		{[]string{"checkpoint", "export", "x", "--model", "foo", "--out", "y"}, []string{`--model "foo"`}},
+		{[]string{"checkpoint", "inspect", "x", "--tensor", "t", "--which", "foo"}, []string{`--which "foo"`}},
 		{[]string{"score", "--modle", "x"}, []string{"--modle"}},
 		{[]string{"--log-format", "xml"}, []string{"xml", "text or json"}},
 		{[]string{"--quiet", "-v"}, []string{"contradict"}},

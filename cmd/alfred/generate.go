@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"alfred/internal/config"
 	"alfred/internal/falcon"
 	"alfred/internal/nn"
 	"alfred/internal/pipeline"
@@ -37,6 +39,7 @@ type GenerateOptions struct {
 	Precision        string
 	promptGiven      bool
 	outputGiven      bool
+	mostGiven        bool     // without --max-new-tokens, MaxNew is shortened to what the context leaves
 	samplingIsChosen []string // flags given that --greedy makes meaningless
 }
 
@@ -45,16 +48,16 @@ func (o *GenerateOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Prompt, "prompt", "", "one prompt, as `text`")
 	f.StringVar(&o.Prompts, "prompts", "", "JSONL `file` of prompts; - is standard input")
 	f.StringVar(&o.Output, "output", "", "JSONL `file` for the responses; - is standard output; without it, their text goes to standard output")
-	f.IntVar(&o.MaxNew, "max-new-tokens", 128, "longest response, in `tokens`")
+	f.IntVar(&o.MaxNew, "max-new-tokens", 128, "longest response, in `tokens`; the default is shortened to what the model's context leaves")
 	f.IntVar(&o.MinNew, "min-new-tokens", 0, "shortest response, in `tokens`: end of document is not chosen before")
-	f.Float64Var(&o.Temperature, "temperature", 1, "divides the logits before sampling (`t`)")
+	f.Float64Var(&o.Temperature, "temperature", 1, "divides the logits before sampling (`t`, at least 0.001)")
 	f.IntVar(&o.TopK, "top-k", 0, "sample from the `k` most probable tokens; 0 is all")
 	f.Float64Var(&o.TopP, "top-p", 1, "sample from the most probable tokens that together reach probability `p`")
 	f.BoolVar(&o.Greedy, "greedy", false, "always take the most probable token")
 	f.Uint64Var(&o.Seed, "seed", 1, "root of the random `number`s")
 	f.IntVar(&o.Returns, "num-return-sequences", 1, "responses to each prompt (`n`)")
 	f.IntVar(&o.Slots, "slots", 16, "responses that are generated at a time (`n`); changes memory and speed, not the responses")
-	f.StringVar(&o.Precision, "precision", "float32", "type of weights and activations: `float32` or bfloat16")
+	f.StringVar(&o.Precision, "precision", "float32", "`type` of weights and activations: float32 or bfloat16")
 }
 
 func newGenerateCommand(a *app) *cobra.Command {
@@ -77,11 +80,10 @@ response), not on --slots or --threads. All prompts are checked before the first
 		Example: `  alfred generate --model runs/ppo --prompt "Name three colours."
   alfred generate --model models/base --prompts prompts.jsonl --output responses.jsonl --max-new-tokens 64
   alfred generate --model models/base --prompts - --greedy < prompts.jsonl`,
-		Args: cobra.NoArgs,
 	}
 	cmd.RunE = a.action(func(ctx context.Context) error {
 		flags := cmd.Flags()
-		opts.promptGiven, opts.outputGiven = flags.Changed("prompt"), flags.Changed("output")
+		opts.promptGiven, opts.outputGiven, opts.mostGiven = flags.Changed("prompt"), flags.Changed("output"), flags.Changed("max-new-tokens")
 		for _, name := range []string{"temperature", "top-k", "top-p", "seed"} {
 			if flags.Changed(name) {
 				opts.samplingIsChosen = append(opts.samplingIsChosen, "--"+name)
@@ -106,9 +108,13 @@ func (o *GenerateOptions) check() (dtype tensor.DType, err error) {
 	}
 	bad(o.MaxNew >= 1, "--max-new-tokens %d: at least 1 is needed", o.MaxNew)
 	bad(o.MinNew >= 0 && o.MinNew <= o.MaxNew, "--min-new-tokens %d is not between 0 and --max-new-tokens %d", o.MinNew, o.MaxNew)
-	bad(o.Temperature > 0 && !math.IsInf(o.Temperature, 0), "--temperature %v is not a positive number (for the most probable tokens, use --greedy)", o.Temperature)
-	bad(o.TopK >= 0, "--top-k %d is negative", o.TopK)
-	bad(o.TopP > 0 && o.TopP <= 1, "--top-p %v is not in (0, 1]", o.TopP)
+	asInTraining := func(flag string, value any) {
+		err := config.Accepts("trajectory."+strings.ReplaceAll(flag, "-", "_"), value)
+		bad(err == nil, "--%s %w", flag, err)
+	}
+	asInTraining("temperature", o.Temperature)
+	asInTraining("top-k", o.TopK)
+	asInTraining("top-p", o.TopP)
 	bad(o.Returns >= 1, "--num-return-sequences %d: at least 1 is needed", o.Returns)
 	bad(o.Slots >= 1, "--slots %d: at least 1 is needed", o.Slots)
 	bad(!o.Greedy || len(o.samplingIsChosen) == 0, "--greedy leaves nothing to %v", o.samplingIsChosen)
@@ -119,8 +125,9 @@ func (o *GenerateOptions) check() (dtype tensor.DType, err error) {
 
 // generatePrompt is a prompt to continue.
 type generatePrompt struct {
-	id  json.RawMessage
-	ids []int32
+	id   json.RawMessage
+	ids  []int32
+	most int // tokens of a response
 }
 
 func runGenerate(ctx context.Context, a *app, opts GenerateOptions) error {
@@ -181,7 +188,7 @@ func readPrompts(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 		}
 		defer closeInput()
 	}
-	prompts, err = readRows(in, func(r row) (generatePrompt, error) { return readPrompt(r, m, opts.MaxNew) })
+	prompts, err = readRows(in, func(r row) (generatePrompt, error) { return readPrompt(r, m, opts) })
 	if len(prompts) == 0 && err == nil {
 		a.log().Warn("there are no prompts", "input", in.name)
 	}
@@ -189,10 +196,19 @@ func readPrompts(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 		err = errors.Join(err, failf(exitUsage, "%d prompts with %d responses each are too many for one command", len(prompts), opts.Returns))
 	}
 	m.reportLosses(a)
+	shortened, least := 0, opts.MaxNew
+	for _, p := range prompts {
+		if p.most < opts.MaxNew {
+			shortened, least = shortened+1, min(least, p.most)
+		}
+	}
+	if shortened > 0 && err == nil {
+		a.log().Info("the model's context leaves less for responses than the default of --max-new-tokens", "prompts", shortened, "shortest", least, "default", opts.MaxNew)
+	}
 	return prompts, err
 }
 
-func readPrompt(r row, m *openModel, most int) (p generatePrompt, err error) {
+func readPrompt(r row, m *openModel, opts GenerateOptions) (p generatePrompt, err error) {
 	if err := r.parse(); err != nil {
 		return p, err
 	}
@@ -211,13 +227,20 @@ func readPrompt(r row, m *openModel, most int) (p generatePrompt, err error) {
 	if err == nil {
 		err = m.checkIDs(r, p.ids)
 	}
-	switch n := len(p.ids); {
+	n, room := len(p.ids), max(0, m.Config.MaxPositions-len(p.ids))
+	p.most = opts.MaxNew
+	if !opts.mostGiven {
+		p.most = min(p.most, room)
+	}
+	switch least := max(1, opts.MinNew); {
 	case err != nil:
 		return p, err
 	case n == 0:
 		return p, r.errorf("the prompt has no tokens, and there must be something to continue")
-	case n+most > m.Config.MaxPositions:
-		return p, r.errorf("a prompt of %d tokens and up to %d more are longer than the model's context of %d", n, most, m.Config.MaxPositions)
+	case p.most > room:
+		return p, r.errorf("a prompt of %d tokens and --max-new-tokens %d are longer than the model's context of %d", n, p.most, m.Config.MaxPositions)
+	case p.most < least:
+		return p, r.errorf("a prompt of %d tokens leaves %d of the model's context of %d, and a response needs at least %d (--min-new-tokens)", n, room, m.Config.MaxPositions, least)
 	}
 	return p, nil
 }
@@ -241,7 +264,7 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 	limits := rollout.Limits{Slots: min(opts.Slots, total), PageSize: cachePage, EOD: m.eod}
 	limits.Tokens = max(stepTokens, limits.Slots)
 	for _, p := range prompts {
-		limits.Longest = max(limits.Longest, len(p.ids)+opts.MaxNew)
+		limits.Longest = max(limits.Longest, len(p.ids)+p.most)
 	}
 	sampling := rollout.Sampling{
 		Draw:     nn.Draw{Temperature: opts.Temperature, Greedy: opts.Greedy, TopK: opts.TopK, TopP: opts.TopP},
@@ -259,7 +282,8 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 	for first := 0; first < total; first += lot {
 		var requests []rollout.Request
 		for i := first; i < min(first+lot, total); i++ {
-			requests = append(requests, rollout.Request{Sequence: i, Prompt: prompts[i/opts.Returns].ids, Max: opts.MaxNew, Min: opts.MinNew})
+			p := prompts[i/opts.Returns]
+			requests = append(requests, rollout.Request{Sequence: i, Prompt: p.ids, Max: p.most, Min: opts.MinNew})
 		}
 		trajectories, stats, err := rollout.Generate(ctx, exec, requests, limits, sampling, func(sequences, sampled int) {
 			a.telemetry().Progress(telemetry.Progress{Task: "generate", Unit: "responses", Done: int64(first + sequences), Total: int64(total), Tokens: int64(tokens + sampled)})

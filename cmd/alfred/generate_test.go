@@ -144,7 +144,7 @@ func TestGenerateRefuses(t *testing.T) {
 	g, f := openGolden(t, "form-40b"), trained(t)
 	r := fails(t, exitUsage, "", []string{"generate", "--model", g.dir, "--prompt", "a", "--max-new-tokens", "0", "--temperature", "0", "--top-k", "-1", "--top-p", "1.5",
 		"--num-return-sequences", "0", "--slots", "0", "--precision", "int8"},
-		"--max-new-tokens 0", "--temperature 0", "--top-k -1", "--top-p 1.5", "--num-return-sequences 0", "--slots 0", `"int8"`)
+		"--max-new-tokens 0", "--temperature must be at least 0.001, is 0", "--top-k must be at least 0, is -1", "--top-p must be above 0 and at most 1, is 1.5", "--num-return-sequences 0", "--slots 0", `"int8"`)
 	if strings.Count(r.stderr, "\n") != 7 {
 		t.Errorf("%s", r.stderr)
 	}
@@ -154,12 +154,51 @@ func TestGenerateRefuses(t *testing.T) {
 	fails(t, exitUsage, "", []string{"generate", "--model", f.base, "--prompt", "\xff"}, "UTF-8")
 	fails(t, exitModel, "", []string{"generate", "--model", filepath.Join(goldens, "form-rw-reward"), "--prompt", "a"}, "FalconForSequenceClassification")
 	fails(t, exitData, "", []string{"generate", "--model", f.base, "--prompt", ""}, "no tokens")
+	fails(t, exitData, "", []string{"generate", "--model", f.base, "--prompts", t.TempDir()}, "is a directory")
+	fails(t, exitUsage, "", []string{"generate", "--model", f.base, "--prompt", "a", "--output", ""}, "--output is empty")
 	fails(t, exitData, `{"prompt_ids":[1]}`+"\n"+`{"prompt_ids":[300]}`+"\n"+`{"prompt":1}`+"\n"+`{}`,
 		[]string{"generate", "--model", g.dir, "--prompts", "-", "--output", "-", "--max-new-tokens", "128"},
-		":1: a prompt of 1 tokens and up to 128 more are longer than the model's context of 128", ":2: token 300", `:3: "prompt" is not a string`, `:4: has neither "prompt" nor "prompt_ids"`)
+		":1: a prompt of 1 tokens and --max-new-tokens 128 are longer than the model's context of 128", ":2: token 300", `:3: "prompt" is not a string`, `:4: has neither "prompt" nor "prompt_ids"`)
 	if r := alfred("", "generate", "--model", g.dir, "--prompts", "-", "--output", "-"); r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, "no prompts") {
 		t.Errorf("empty input: %+v", r)
 	}
+}
+
+// TestContextShortensTheDefault: --max-new-tokens is 128 unless given, and form-40b has a context of 128.
+func TestContextShortensTheDefault(t *testing.T) {
+	g := openGolden(t, "form-40b")
+	ids := make([]int32, 120)
+	in := jsonLines(t, []promptLine{{ids}, {ids[:100]}})
+	args := []string{"generate", "--model", g.dir, "--prompts", "-", "--output", "-", "--min-new-tokens", "8"}
+	r := alfred(in, args...)
+	got := lines[generated](t, r.stdout)
+	if r.code != 0 || len(got) != 2 || len(got[0].Response) != 8 || len(got[1].Response) < 8 || len(got[1].Response) > 28 {
+		t.Errorf("%+v", r)
+	}
+	for _, want := range []string{"prompts=2", "shortest=8", "default=128", "--max-new-tokens"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("%q is not in %s", want, r.stderr)
+		}
+	}
+	if longer := must(t, in, append(args, "--max-new-tokens", "8")...); lines[generated](t, longer)[0].Finish == "" || !strings.HasPrefix(r.stdout, longer[:strings.IndexByte(longer, '\n')]) {
+		t.Errorf("the first response differs from that under --max-new-tokens 8")
+	}
+	fails(t, exitData, jsonLines(t, []promptLine{{append(ids, 1)}}), args, "leaves 7 of the model's context of 128", "at least 8 (--min-new-tokens)")
+	fails(t, exitData, jsonLines(t, []promptLine{{make([]int32, 130)}}), args[:len(args)-2], "leaves 0 of the model's context of 128")
+}
+
+// TestLowestTemperature is greedy, and finite.
+func TestLowestTemperature(t *testing.T) {
+	g := openGolden(t, "form-40b")
+	in, _ := promptsOf(t, g)
+	args := []string{"generate", "--model", g.dir, "--prompts", "-", "--output", "-", "--max-new-tokens", "16"}
+	cold, greedy := lines[generated](t, must(t, in, append(args, "--temperature", "0.001")...)), lines[generated](t, must(t, in, append(args, "--greedy")...))
+	for i, l := range cold {
+		if !slices.Equal(l.Response, greedy[i].Response) {
+			t.Errorf("prompt %d: %v, the most probable tokens are %v", i, l.Response, greedy[i].Response)
+		}
+	}
+	fails(t, exitUsage, in, append(args, "--temperature", "1e-300"), "--temperature must be at least 0.001, is 1e-300")
 }
 
 func TestPrintable(t *testing.T) {

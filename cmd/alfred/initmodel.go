@@ -33,10 +33,10 @@ type InitModelOptions struct {
 // AddFlags adds the flags to a flag set.
 func (o *InitModelOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Config, "config", "", "config.json of a Falcon model (`file`)")
-	f.StringVar(&o.Tokenizer, "tokenizer", "", "tokenizer.json, or a directory with one (`path`)")
+	f.StringVar(&o.Tokenizer, "tokenizer", "", "tokenizer.json, or a directory or run with one (`path`)")
 	f.StringVar(&o.Out, "out", "", "new `directory` for the model")
 	f.Uint64Var(&o.Seed, "seed", 1, "root of the random `number`s")
-	f.StringVar(&o.Precision, "precision", "", "type of the stored weights: `float32` or bfloat16 (default: what config.json says)")
+	f.StringVar(&o.Precision, "precision", "", "`type` of the stored weights: float32 or bfloat16 (default: what config.json says)")
 }
 
 func newInitModelCommand(a *app) *cobra.Command {
@@ -115,8 +115,8 @@ func newModelParts(a *app, opts InitModelOptions) (cfg falcon.Config, assets []c
 		cfg.EOSTokenID = &id
 	}
 	cfg = checkpoint.Padded(cfg, tok)
-	assets, err = checkpoint.TokenizerFiles(opts.Tokenizer)
-	return cfg, assets, fail(exitModel, err)
+	assets, err = tokenizerFiles(opts.Tokenizer)
+	return cfg, assets, err
 }
 
 // checkNewDirectory refuses a directory that holds anything.

@@ -22,7 +22,7 @@ func (e signalError) code() int {
 }
 
 // interrupt decides what signals do: the first one what the command has asked for, by default to cancel its context; the second
-// one ends the process at once.
+// one ends the process at once, unless it is a hang-up: a terminal that closes sends that twice, through the shell and by itself.
 type interrupt struct {
 	mu    sync.Mutex
 	first func(os.Signal)
@@ -42,7 +42,11 @@ func (i *interrupt) watch(signals <-chan os.Signal, exit func(code int)) {
 	do := i.first
 	i.mu.Unlock()
 	do(sig)
-	exit(signalError{<-signals}.code())
+	sig = <-signals
+	for sig == syscall.SIGHUP {
+		sig = <-signals
+	}
+	exit(signalError{sig}.code())
 }
 
 // patientReader reads from r, and stops waiting for it when the context ends. Standard input needs that: nothing else ends a read

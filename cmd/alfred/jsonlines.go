@@ -41,7 +41,7 @@ func (l *lineReader) next() (row, error) {
 			return row{}, io.EOF
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return row{}, fmt.Errorf("%s:%d: %w", l.name, l.number+1, err)
+			return row{}, failf(exitData, "%s:%d: %w", l.name, l.number+1, err)
 		}
 		if len(line) > l.most {
 			return row{}, failf(exitData, "%s:%d: the line is longer than %d MiB", l.name, l.number+1, l.most>>20)

@@ -27,9 +27,9 @@ type ModelOptions struct {
 // AddFlags adds the flags to a flag set.
 func (o *ModelOptions) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Model, "model", "", "model: a Hugging Face `directory`, a run directory (its newest good checkpoint) or a checkpoint")
-	f.StringVar(&o.Which, "which", "", "which model of a run: `policy`, value or reward (default: the policy, or the only one)")
-	f.StringVar(&o.Tokenizer, "tokenizer", "", "tokenizer.json, or a directory with one, in place of the model's own (`path`)")
-	f.StringVar(&o.Device, "device", "cpu", "what computes: `cpu` or cuda")
+	f.StringVar(&o.Which, "which", "", "which model of a run: policy, value or reward (`name`; default: the policy, or the only one)")
+	f.StringVar(&o.Tokenizer, "tokenizer", "", "tokenizer.json, or a directory or run with one, in place of the model's own (`path`)")
+	f.StringVar(&o.Device, "device", "cpu", "what computes: cpu or cuda (`name`)")
 	f.IntVar(&o.Threads, "threads", 0, "threads of the cpu; 0 is one per core (`n`)")
 }
 
@@ -37,6 +37,16 @@ func (o *ModelOptions) AddFlags(f *pflag.FlagSet) {
 func (o *ModelOptions) addTo(cmd *cobra.Command) {
 	o.AddFlags(cmd.Flags())
 	require(cmd, "model")
+	cmd.Args = flagInstead("model")
+}
+
+// chosenModel is what a flag chooses among the models of a run; "" leaves the choice to OpenModel.
+func chosenModel(flag, name string) (checkpoint.Option, error) {
+	switch name {
+	case "", "policy", "value", "reward":
+		return checkpoint.Which(name), nil
+	}
+	return nil, failf(exitUsage, "--%s %q: want policy, value or reward", flag, name)
 }
 
 // openModel is a model's files, and its tokenizer.
@@ -53,8 +63,12 @@ func (o *ModelOptions) open(a *app) (_ *openModel, err error) {
 	if o.Threads < 0 {
 		return nil, failf(exitUsage, "--threads %d is negative", o.Threads)
 	}
+	which, err := chosenModel("which", o.Which)
+	if err != nil {
+		return nil, err
+	}
 	m := &openModel{eod: -1}
-	if m.Model, err = checkpoint.OpenModel(o.Model, checkpoint.Which(o.Which)); err != nil {
+	if m.Model, err = checkpoint.OpenModel(o.Model, which); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -27,6 +27,8 @@ func (a *app) openOutput(path string) (*output, error) {
 	to := a.stdout
 	if path == "-" {
 		o.name = "standard output"
+	} else if path == "" {
+		return nil, failf(exitUsage, "--output is empty: name a file, or - for standard output")
 	} else if err := o.open(path); err != nil {
 		return nil, fail(exitStorage, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -122,7 +123,10 @@ func TestTokenizeAnswersLineByLine(t *testing.T) {
 
 // TestSignalEndsACommand that waits for its input: the first one is enough.
 func TestSignalEndsACommand(t *testing.T) {
-	for sig, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+	for sig, want := range map[syscall.Signal]int{syscall.SIGHUP: 129, syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		if signal.Ignored(sig) { // by whoever runs the tests, and so by every process that they start
+			continue
+		}
 		cmd := alfredProcess(t, "tokenize", "--tokenizer", smallTokenizer)
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
@@ -137,6 +141,30 @@ func TestSignalEndsACommand(t *testing.T) {
 		if code := ended(t, cmd); code != want || !strings.Contains(errs.String(), "signal") {
 			t.Errorf("%v: exit code %d, want %d\n%s", sig, code, want, errs.String())
 		}
+	}
+}
+
+// TestHangUpThatIsIgnored: nohup lets a command live on.
+func TestHangUpThatIsIgnored(t *testing.T) {
+	cmd := alfredProcess(t, "-c", `trap "" HUP; exec "$0" "$@"`, os.Args[0], "tokenize", "--tokenizer", smallTokenizer)
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path = sh
+	in, out := pipes(t, cmd)
+	for range 2 {
+		if _, err := io.WriteString(in, "{\"text\":\"a\"}\n"); err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := out.ReadString('\n'); err != nil {
+			t.Fatalf("%q, %v", answer, err)
+		}
+		cmd.Process.Signal(syscall.SIGHUP)
+	}
+	in.Close()
+	if code := ended(t, cmd); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 
@@ -219,26 +247,32 @@ func rest(text *bufio.Scanner) string {
 }
 
 func TestFirstSignalStopsARunInGoodOrder(t *testing.T) {
-	run := filepath.Join(t.TempDir(), "run")
-	cmd, text := longRun(t, run)
-	cmd.Process.Signal(syscall.SIGTERM)
-	said := rest(text)
-	if code := ended(t, cmd); code != exitStopped || !strings.Contains(said, "stopping after this step") || !strings.Contains(said, "the same command goes on") {
-		t.Fatalf("exit code %d\n%s", code, said)
-	}
-	if got := must(t, "", "checkpoint", "verify", run); strings.Count(got, ": good: ") != 1 {
-		t.Errorf("%s", got)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(sig) {
+			continue
+		}
+		run := filepath.Join(t.TempDir(), "run")
+		cmd, text := longRun(t, run)
+		cmd.Process.Signal(sig)
+		said := rest(text)
+		if code := ended(t, cmd); code != exitStopped || !strings.Contains(said, "stopping") || !strings.Contains(said, "the same command goes on") {
+			t.Fatalf("%v: exit code %d\n%s", sig, code, said)
+		}
+		if got := must(t, "", "checkpoint", "verify", run); strings.Count(got, ": good: ") != 1 {
+			t.Errorf("%v: %s", sig, got)
+		}
 	}
 }
 
-// TestSecondSignalEndsAtOnce, whatever the first one has asked for.
+// TestSecondSignalEndsAtOnce, whatever the first one has asked for; a hang-up, which comes twice, does not.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
-	signals, codes := make(chan os.Signal), make(chan int)
+	signals, codes := make(chan os.Signal, 3), make(chan int)
 	i := &interrupt{}
 	asked := 0
 	i.onFirst(func(os.Signal) { asked++ })
 	go i.watch(signals, func(code int) { codes <- code })
-	signals <- syscall.SIGTERM
+	signals <- syscall.SIGHUP
+	signals <- syscall.SIGHUP
 	signals <- os.Interrupt
 	if code := <-codes; code != 130 || asked != 1 {
 		t.Errorf("code %d, asked %d times", code, asked)

@@ -50,7 +50,7 @@ type GlobalOptions struct {
 
 // AddFlags adds the flags to a flag set.
 func (o *GlobalOptions) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.LogFormat, "log-format", string(telemetry.LogText), "`text` for people or json for programs, on standard error")
+	f.StringVar(&o.LogFormat, "log-format", string(telemetry.LogText), "`form` of messages on standard error: text for people or json for programs")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "say more")
 	f.BoolVar(&o.Quiet, "quiet", false, "warnings and errors only")
 }
@@ -72,10 +72,16 @@ func (p process) run() (code int) {
 		}
 	}()
 	root := newRootCommand(a)
+	text, err := a.openOutput("-") // help and version, which cobra prints and does not look at what becomes of them
+	if err != nil {
+		return a.report(err)
+	}
+	root.SetOut(text)
 	ran, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started { // cobra's own errors are about the command line
 		err = failf(exitUsage, "%w\nRun '%s --help' for help.", err, ran.CommandPath())
 	}
+	err = errors.Join(err, text.commit())
 	var end signalError
 	if errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &end) {
 		err = end
@@ -151,6 +157,13 @@ func newRootCommand(a *app) *cobra.Command {
 		newTrainCommand(a), newGenerateCommand(a), newScoreCommand(a), newTokenizeCommand(a),
 		newDemoCommand(a), newInitModelCommand(a), newDataCommand(a), newConfigCommand(a), newCheckpointCommand(a),
 	)
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, topic []string) error {
+			cmd, rest, _ := root.Find(topic)
+			return onlyCommands(cmd, rest)
+		}
+	}
 	return root
 }
 

@@ -51,7 +51,6 @@ Weights are converted to float32. All lines are checked before the first one is 
 		Example: `  alfred score --model models/base --input texts.jsonl --output logprobs.jsonl
   echo '{"text": "Hello there."}' | alfred score --model runs/sft
   alfred score --model runs/reward --append-eod < answers.jsonl`,
-		Args: cobra.NoArgs,
 		RunE: a.action(func(ctx context.Context) error { return runScore(ctx, a, opts) }),
 	}
 	opts.Model.addTo(cmd)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"alfred/internal/checkpoint"
+	"alfred/internal/rundir"
 	"alfred/internal/tokenizer"
 )
 
@@ -22,7 +23,7 @@ type TokenizeOptions struct {
 
 // AddFlags adds the flags to a flag set.
 func (o *TokenizeOptions) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.Tokenizer, "tokenizer", "", "tokenizer.json, or a directory with one (`path`)")
+	f.StringVar(&o.Tokenizer, "tokenizer", "", "tokenizer.json, or a directory or run with one (`path`)")
 	f.BoolVar(&o.Decode, "decode", false, "turn ids back into text")
 	f.BoolVar(&o.Special, "special", false, "read the text of special tokens, such as <|endoftext|>, as those tokens; without it, it is text like any other")
 }
@@ -39,7 +40,7 @@ it with an error that names the line; the lines before it have been answered by 
 		Example: `  echo '{"text": "Hello there."}' | alfred tokenize --tokenizer models/base
   alfred tokenize --tokenizer tokenizer.json < texts.jsonl > ids.jsonl
   alfred tokenize --tokenizer tokenizer.json --decode < ids.jsonl`,
-		Args: cobra.NoArgs,
+		Args: flagInstead("tokenizer"),
 		RunE: a.action(func(ctx context.Context) error { return runTokenize(ctx, a, opts) }),
 	}
 	opts.AddFlags(cmd.Flags())
@@ -192,11 +193,11 @@ func (c *converter) lossText(decode bool) string {
 	return "bytes that the tokenizer has no token for were left out"
 }
 
-// loadTokenizer reads a tokenizer.json, or that of a directory.
+// loadTokenizer reads a tokenizer.json, or that of a directory, a run or a checkpoint.
 func loadTokenizer(path string) (*tokenizer.Tokenizer, error) {
-	files, err := checkpoint.TokenizerFiles(path)
+	files, err := tokenizerFiles(path)
 	if err != nil {
-		return nil, fail(exitModel, err)
+		return nil, err
 	}
 	for _, f := range files {
 		if f.Name == "tokenizer.json" {
@@ -205,4 +206,18 @@ func loadTokenizer(path string) (*tokenizer.Tokenizer, error) {
 		}
 	}
 	return nil, failf(exitModel, "%s has no tokenizer.json", path)
+}
+
+// tokenizerFiles lists the files of a tokenizer. Those of a run or a checkpoint lie beside the model that OpenModel takes.
+func tokenizerFiles(path string) ([]checkpoint.Asset, error) {
+	if !has(path, "tokenizer.json") && (has(path, "manifest.json") || has(string(rundir.Dir(path).Checkpoints()), ".")) {
+		m, err := checkpoint.OpenModel(path, checkpoint.SkipFiniteCheck())
+		if err != nil {
+			return nil, err
+		}
+		defer m.Close()
+		path = m.Dir
+	}
+	files, err := checkpoint.TokenizerFiles(path)
+	return files, fail(exitModel, err)
 }

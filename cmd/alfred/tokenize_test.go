@@ -35,6 +35,35 @@ func vectors(t testing.TB) (all []vector) {
 	return lines[vector](t, rows)
 }
 
+// TestTokenizerOfARun: a run serves as a tokenizer wherever a directory with one does.
+func TestTokenizerOfARun(t *testing.T) {
+	f, dir := trained(t), t.TempDir()
+	in := `{"text":"The market"}`
+	want := must(t, in, "tokenize", "--tokenizer", smallTokenizer)
+	for _, path := range []string{f.base, f.run, filepath.Join(f.run, "checkpoints", "000002")} {
+		if got := must(t, in, "tokenize", "--tokenizer", path); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	if got := must(t, in, "score", "--model", f.base, "--tokenizer", f.run); got != must(t, in, "score", "--model", f.base) {
+		t.Errorf("score --tokenizer: %s", got)
+	}
+	model := filepath.Join(dir, "model")
+	must(t, "", "init-model", "--config", write(t, filepath.Join(dir, "config.json"), tinyConfig), "--tokenizer", f.run, "--out", model)
+	if read(t, filepath.Join(model, "tokenizer.json")) != read(t, smallTokenizer) {
+		t.Error("init-model copies another tokenizer")
+	}
+	fails(t, exitModel, in, []string{"tokenize", "--tokenizer", dir}, "has no tokenizer.json")
+	run := copyRun(t, f.run)
+	for _, step := range []string{"000002", "000004"} {
+		damage(t, filepath.Join(run, "checkpoints", step, "policy", "model.safetensors"))
+	}
+	fails(t, exitModel, in, []string{"tokenize", "--tokenizer", run}, "000002", "000004", "SHA-256")
+	if r := fails(t, exitModel, "", []string{"checkpoint", "inspect", run}, "SHA-256"); strings.Count(r.stderr, "000004 is not used") != 1 {
+		t.Errorf("inspect says it twice: %s", r.stderr)
+	}
+}
+
 func TestTokenizeRoundTrip(t *testing.T) {
 	want := vectors(t)
 	var texts []map[string]string

@@ -23,7 +23,7 @@ type TrainOptions struct {
 
 // AddFlags adds the flags to a flag set.
 func (o *TrainOptions) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.Resume, "resume", "auto", "where to go on from: `auto` (the newest good checkpoint of the run directory, if it has one), never (refuse a used run directory), or the directory of another run")
+	f.StringVar(&o.Resume, "resume", "auto", "where to go on from (`run`): auto is the newest good checkpoint of the run directory, if it has one; never refuses a used run directory; else the directory of another run")
 	f.BoolVar(&o.DryRun, "dry-run", false, "open everything, plan the memory, report, and train nothing")
 }
 
@@ -35,7 +35,7 @@ func newTrainCommand(a *app) *cobra.Command {
 		Long: `Run the stage of training that a configuration describes: supervised fine-tuning (sft), a reward model (reward), or PPO (ppo).
 
 A run that was stopped, killed or broken off goes on from its newest good checkpoint when the same command is given again.
-SIGINT (Ctrl-C) or SIGTERM asks it to finish the step, save and end with code 75 (before the first step it just ends); a second one
+SIGINT (Ctrl-C), SIGTERM or SIGHUP asks it to finish the step, save and end with code 75 (before the first step it just ends); a second one
 ends it at once.
 
 The run directory (run.dir) holds config.yaml, metrics.jsonl, timing.jsonl, tensorboard/ and checkpoints/. It can be given as the model

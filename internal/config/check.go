@@ -171,15 +171,24 @@ func (d *decoder) checkData(c *Config) {
 	}
 }
 
-// Runnable reports what a config lacks to be run although it loads: data. It
-// is nil when the run can start, as far as the config tells.
+// Runnable reports what a config lacks to be run although it loads, as
+// LoadRunnable would with its place. It is nil when the run can start, as far
+// as the config tells.
 func (c *Config) Runnable() error {
+	if lacks := c.lacks(); lacks != "" {
+		return &Errors{[]Problem{{Key: "data", Message: lacks}}}
+	}
+	return nil
+}
+
+// lacks is what a run needs besides, which is data; "" for nothing.
+func (c *Config) lacks() string {
 	if len(c.Data) > 0 || c.Trajectory.Replay != "" {
-		return nil
+		return ""
 	}
 	message := "a run needs at least one source, such as {source: oasst1, path: trees.jsonl.gz}"
 	if c.Stage == PPO {
 		message += ", or trajectory.replay"
 	}
-	return &Errors{[]Problem{{Key: "data", Message: message}}}
+	return message
 }

@@ -1,7 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -133,6 +138,46 @@ func TestRunnable(t *testing.T) {
 	}
 }
 
+// What a config lacks to be run stands among everything else that is wrong, at its key if that is given.
+func TestLoadRunnable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	for text, want := range map[string][]string{
+		"stage: sft\n": {":1:1: model.policy: required", ":1:1: data: a run needs"},
+		"stage: ppo\nmodel: {policy: p}\ndata: []\n":              {":2:8: model.reward: required", ":3:7: data: a run needs"},
+		minimalSFT + "data: 3\n":                                  {":3:7: data: expects a list"},
+		minimalSFT + "data: [{source: dolly}]\n":                  {":3:8: data.0.path: required"},
+		minimalPPO + "trajectory: {replay: 3}\n":                  {":3:22: trajectory.replay: expects text"},
+		"stage: ppo\nmodel: {policy: p}\ntrajectory: {replay: d}": nil,
+		minimalSFT + "data: [{source: dolly, path: p}]\n":         nil,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		c, err := LoadRunnable(path, nil)
+		var got []string
+		if err != nil {
+			got = strings.Split(err.Error(), "\n")
+		}
+		if (c == nil) != (want != nil) || !slices.EqualFunc(got, want, func(line, start string) bool { return strings.HasPrefix(line, path+start) }) {
+			t.Errorf("%q:\ngot  %q\nwant %q", text, got, want)
+		}
+	}
+}
+
+func TestAccepts(t *testing.T) {
+	for _, bad := range []float64{0, 1e-300, -1, math.NaN(), math.Inf(1)} {
+		if err := Accepts("trajectory.temperature", bad); err == nil || !strings.Contains(err.Error(), "must be at least 0.001") {
+			t.Errorf("temperature %v: %v", bad, err)
+		}
+	}
+	if err := errors.Join(Accepts("trajectory.temperature", 0.001), Accepts("trajectory.top_k", 0), Accepts("stage", SFT)); err != nil {
+		t.Error(err)
+	}
+	if Accepts("trajectory.top_k", -1) == nil || Accepts("trainer.kl_estimator", "k4") == nil {
+		t.Error("a negative top_k or an unknown estimator is accepted")
+	}
+}
+
 // Ranges by key, written here a second time.
 func TestRanges(t *testing.T) {
 	for _, r := range []struct {
@@ -151,9 +196,9 @@ func TestRanges(t *testing.T) {
 		{PPO, "trainer.max_steps", []string{"0"}, []string{"1"}},
 		{PPO, "trajectory.top_p", []string{"0", "1.1"}, []string{"0.1", "1"}},
 		{PPO, "trajectory.top_k", []string{"-1"}, []string{"0", "50"}},
-		{PPO, "trajectory.temperature", []string{"0", "-1"}, []string{"0.1", "5"}},
+		{PPO, "trajectory.temperature", []string{"0", "-1", "1e-300", "0.00099"}, []string{"0.001", "5"}},
 		{PPO, "trajectory.continuation_max_len", []string{"0"}, []string{"1"}},
-		{PPO, "policy_optimizer.eps", []string{"0"}, []string{"1e-5"}},
+		{PPO, "policy_optimizer.eps", []string{"0", "1e-46"}, []string{"1e-5", "1e-37"}},
 		{PPO, "policy_optimizer.betas", []string{"[1, 0]", "[0, -0.1]"}, []string{"[0, 0.999]"}},
 		{PPO, "value_optimizer.weight_decay", []string{"-0.1"}, []string{"0", "0.1"}},
 		{PPO, "value_optimizer.max_grad_norm", []string{"-1"}, []string{"0"}},

@@ -21,12 +21,18 @@ const maxBytes = 1 << 20
 // Load reads the config at path, with sets ("a.b=c", in order, later ones
 // winning) put in before anything is checked. What the file leaves out has its
 // default. Everything that is wrong is in the error, an *Errors.
-func Load(path string, sets []string) (*Config, error) {
+func Load(path string, sets []string) (*Config, error) { return load(path, sets, false) }
+
+// LoadRunnable is Load for a config that is to be run: what it lacks for that
+// is reported with everything else.
+func LoadRunnable(path string, sets []string) (*Config, error) { return load(path, sets, true) }
+
+func load(path string, sets []string, runnable bool) (*Config, error) {
 	data, err := readBounded(path)
 	if err != nil {
 		return nil, &Errors{[]Problem{{File: path, Message: err.Error()}}}
 	}
-	return Parse(path, data, sets)
+	return decode(path, data, sets, runnable)
 }
 
 func readBounded(path string) ([]byte, error) {
@@ -50,6 +56,10 @@ func cause(err error) error {
 
 // Parse is Load on bytes; name stands for the file in messages.
 func Parse(name string, data []byte, sets []string) (*Config, error) {
+	return decode(name, data, sets, false)
+}
+
+func decode(name string, data []byte, sets []string, runnable bool) (*Config, error) {
 	d := &decoder{file: name, sets: sets, given: map[string]*yaml.Node{}, bad: map[string]bool{}, budget: maxValues}
 	root, problem := parse(name, data)
 	if problem != nil {
@@ -59,6 +69,9 @@ func Parse(name string, data []byte, sets []string) (*Config, error) {
 		root = d.set(root, i)
 	}
 	c := d.config(root)
+	if lacks := c.lacks(); runnable && lacks != "" {
+		d.conflict(lacks, "data", "trajectory.replay")
+	}
 	if len(d.problems) > 0 {
 		return nil, d.errors()
 	}
@@ -132,17 +145,22 @@ func badCharacter(name string, data []byte) *Problem {
 
 var (
 	errorLine     = regexp.MustCompile(`^line (\d+): `)
+	grammarError  = regexp.MustCompile(`^did not find expected (<|node content|key|'-' indicator|',' or)`)
 	unknownAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
 )
 
 // syntaxProblem places an error of the YAML parser, which names a line at
-// best, and often one beside the slip.
+// best, and often one beside the slip. It counts lines from 1 in what its
+// scanner finds, from 0 in what does not follow the grammar.
 func syntaxProblem(name string, data []byte, err error) *Problem {
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	p := &Problem{File: name, Line: 1, Col: 1}
 	if m := errorLine.FindStringSubmatch(message); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
 		message = message[len(m[0]):]
+		if grammarError.MatchString(message) {
+			p.Line++
+		}
 	}
 	lines := strings.Split(string(data), "\n")
 	for i := max(0, p.Line-2); i < min(len(lines), p.Line+1); i++ {
@@ -153,6 +171,9 @@ func syntaxProblem(name string, data []byte, err error) *Problem {
 			return p
 		}
 	}
+	p.Line = min(p.Line, 1+strings.Count(strings.TrimRight(string(data), " \t\r\n"), "\n")) // the end of the file is the end of its text
+	line := lines[p.Line-1]
+	p.Col = 1 + len(line) - len(strings.TrimLeft(line, " "))
 	if m := unknownAnchor.FindStringSubmatch(message); m != nil {
 		if at := strings.Index(string(data), "*"+m[1]); at >= 0 {
 			before := string(data[:at])

@@ -12,7 +12,7 @@ type Optimizer struct {
 	DecaySteps          int        `yaml:"decay_steps" default:"{ppo: 100, sft: 1000, reward: 500}" range:"[1,)" unit:"schedule_unit" doc:"where final_learning_rate is reached; counts the warm-up" from:"card (ppo)"`
 	FinalLearningRate   float64    `yaml:"final_learning_rate" derived:"learning_rate / 10; learning_rate itself with decay constant" range:"[0,)" doc:"learning rate from decay_steps on" from:"card (ppo)"`
 	Betas               [2]float64 `yaml:"betas" default:"[0.9, 0.95]" range:"[0,1)" doc:"decay rates of the two moments"`
-	Eps                 float64    `yaml:"eps" default:"1.0e-8" range:"(0,)" doc:"added to the root of the second moment"`
+	Eps                 float64    `yaml:"eps" default:"1.0e-8" range:"[1e-37,)" doc:"added to the root of the second moment; less would be 0 in float32"`
 	WeightDecay         float64    `yaml:"weight_decay" default:"0.0" range:"[0,)" doc:"decoupled weight decay"`
 	MaxGradNorm         float64    `yaml:"max_grad_norm" default:"1.0" range:"[0,)" doc:"global gradient norm above which gradients are scaled down; 0: never"`
 	ScheduleUnit        string     `yaml:"schedule_unit" default:"{ppo: iteration, sft: optimizer_step, reward: optimizer_step}" oneof:"iteration optimizer_step" doc:"what the schedule counts; iteration (ppo only) gives all steps of an iteration one learning rate"`

@@ -93,7 +93,26 @@ func (f field) schema(stage string) object {
 		}
 		s["default"] = def
 	}
+	if !f.requiredIn(stage) {
+		orNull(s)
+	}
 	return s
+}
+
+// orNull widens a schema by null, which stands for the default.
+func orNull(s object) {
+	if choices, ok := s["anyOf"].([]any); ok {
+		s["anyOf"] = append(choices, object{"type": "null"})
+		return
+	}
+	s["type"] = []any{s["type"], "null"}
+	if words, ok := s["enum"].([]string); ok {
+		var all []any
+		for _, w := range words {
+			all = append(all, w)
+		}
+		s["enum"] = append(all, nil)
+	}
 }
 
 // description is the meaning of a key with its unit, derived default and source.

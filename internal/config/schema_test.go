@@ -76,6 +76,45 @@ func TestSchemaAcceptsEveryRewardForm(t *testing.T) {
 	}
 }
 
+// A null stands for the default wherever there is one: what Parse accepts with a key set to null, the schema accepts.
+func TestSchemaAcceptsNull(t *testing.T) {
+	schema := compiledSchema(t)
+	accepted := 0
+	for _, stage := range []string{SFT, Reward, PPO} {
+		for _, c := range fullConfigs(t, stage) {
+			tree, err := parse("full", c.YAML())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var each func(n *yaml.Node)
+			each = func(n *yaml.Node) {
+				for i, value := range n.Content {
+					each(value)
+					if n.Kind == yaml.MappingNode && i%2 == 0 {
+						continue // a key
+					}
+					n.Content[i] = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}
+					text, err := yaml.Marshal(tree)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := Parse("c.yaml", text, nil); err == nil {
+						accepted++
+						if err := schema.Validate(instance(t, text)); err != nil {
+							t.Errorf("%v in\n%s", err, text)
+						}
+					}
+					n.Content[i] = value
+				}
+			}
+			each(tree)
+		}
+	}
+	if accepted < 300 {
+		t.Errorf("only %d keys can be null", accepted)
+	}
+}
+
 // What the schema can express it refuses, as Parse does.
 func TestSchemaRefuses(t *testing.T) {
 	schema := compiledSchema(t)
@@ -89,10 +128,12 @@ func TestSchemaRefuses(t *testing.T) {
 		"wrong type":       minimalSFT + "trainer: {max_steps: many}\n",
 		"fraction":         minimalSFT + "trainer: {max_steps: 1.5}\n",
 		"out of range":     minimalPPO + "trainer: {gamma: 1.1}\n",
-		"open end":         minimalPPO + "trajectory: {temperature: 0}\n",
+		"open end":         minimalPPO + "trainer: {clip_range_policy: 0}\n",
 		"word":             minimalPPO + "trainer: {kl_estimator: k4}\n",
 		"betas":            minimalSFT + "optimizer: {betas: [0.9]}\n",
 		"missing policy":   "stage: sft\nmodel: {precision: float32}\n",
+		"null policy":      "stage: sft\nmodel: {policy: null}\n",
+		"null element":     minimalSFT + "data: [{source: oasst1, path: x, languages: [null]}]\n",
 		"missing path":     minimalPPO + "data: [{source: dolly}]\n",
 		"union word":       minimalPPO + "trainer: {missing_eod: none}\n",
 		"union mapping":    minimalPPO + "trainer: {missing_eod: {penalty: 1, zebra: 2}}\n",

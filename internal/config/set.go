@@ -78,7 +78,7 @@ func put(n *yaml.Node, keys []string, value *yaml.Node) (*yaml.Node, error) {
 	}
 	key := keys[0]
 	index, err := strconv.Atoi(key)
-	isIndex := err == nil
+	isIndex := err == nil && strconv.Itoa(index) == key // 01 and +1 are neither this element nor that
 	n = resolve(n)
 	if isNull(n) {
 		n = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: value.Line}
@@ -92,6 +92,9 @@ func put(n *yaml.Node, keys []string, value *yaml.Node) (*yaml.Node, error) {
 	switch n.Kind {
 	case yaml.SequenceNode:
 		if !isIndex || index < 0 || index > len(c.Content) {
+			if len(c.Content) == 0 {
+				return nil, fmt.Errorf("%q is not an index of a list that the file leaves out or empty; set all of it, as in KEY=[a, b]", shorten(key))
+			}
 			return nil, fmt.Errorf("%q is not an index of a list of %d (one past the end appends)", shorten(key), len(c.Content))
 		}
 		if index == len(c.Content) {

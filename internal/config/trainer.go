@@ -13,7 +13,7 @@ type Trainer struct {
 	// All stages.
 
 	MaxSteps  int     `yaml:"max_steps" default:"{ppo: 200, sft: 1000, reward: 500}" range:"[1,)" zero:"omit" unit:"iterations (ppo), steps" resume:"free" doc:"length of the run" from:"card (ppo)"`
-	EvalShare float64 `yaml:"eval_share" default:"{ppo: 0.02, sft: 0.02, reward: 0.05}" range:"[0,1)" unit:"share" doc:"share of prompts held out, chosen by hash; lists and pairs go by prompt, oasst1 by tree; stage ppo samples at most num_rollouts of them; 0: none, and no evaluation"`
+	EvalShare float64 `yaml:"eval_share" default:"{ppo: 0.02, sft: 0.02, reward: 0.05}" range:"[0,1)" unit:"share" doc:"share of prompts held out, chosen by hash; conversations go by system message and first user turn, oasst1 by tree; stage ppo samples at most num_rollouts of them; 0: none, and no evaluation"`
 	EvalEvery int     `yaml:"eval_every" default:"{ppo: 10, sft: 100, reward: 50}" range:"[0,)" unit:"iterations (ppo), steps" doc:"distance between evaluations on what is held out; 0: never"`
 
 	// Stage ppo: sizes.
@@ -57,7 +57,7 @@ type Trajectory struct {
 	ContinuationMinLen int     `yaml:"continuation_min_len" default:"0" range:"[0,)" unit:"tokens" doc:"EOD is not sampled before this many tokens; above 0 the behaviour policy differs from the model" from:"card"`
 	TopP               float64 `yaml:"top_p" default:"1.0" range:"(0,1]" doc:"nucleus sampling; 1: off" from:"card"`
 	TopK               int     `yaml:"top_k" default:"0" range:"[0,)" unit:"tokens" doc:"sample among the k likeliest tokens; 0: off"`
-	Temperature        float64 `yaml:"temperature" default:"1.0" range:"(0,)" doc:"divides the logits of the policy, and of the reference" from:"card"`
+	Temperature        float64 `yaml:"temperature" default:"1.0" range:"[0.001,)" doc:"divides the logits of the policy, and of the reference; at the lower end, far from where float32 overflows, the likeliest token is as good as certain" from:"card"`
 	PromptMaxLen       int     `yaml:"prompt_max_len" default:"1024" range:"[1,)" unit:"tokens" doc:"longest prompt; longer ones are dropped and counted"`
 	ResponsesPerPrompt int     `yaml:"responses_per_prompt" stage:"ppo" default:"1" range:"[1,)" unit:"responses" doc:"responses sampled for each prompt drawn" from:"card"`
 	Record             bool    `yaml:"record" stage:"ppo" default:"false" doc:"write each iteration's trajectories to trajectories/ of the run directory, in the form that replay reads"`

@@ -106,7 +106,7 @@ func open[T Sample](ctx context.Context, specs []config.Source, opts Options) (*
 			if ctx.Err() != nil {
 				return set, fmt.Errorf("dataset: %w", ctx.Err())
 			}
-			problems = append(problems, fmt.Errorf("dataset: data[%d] (%s %s): %w", i, spec.Source, spec.Path, err))
+			problems = append(problems, fmt.Errorf("data.%d (%s %s): %w", i, spec.Source, spec.Path, err))
 			continue
 		}
 		mark.source(spec, read)

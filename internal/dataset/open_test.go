@@ -43,7 +43,7 @@ func TestTooManyBad(t *testing.T) {
 			}
 			continue
 		}
-		for _, want := range []string{"d.jsonl:2: broken JSON", "data[0]", fmt.Sprintf("%d of %d rows", c.bad, c.good+c.bad)} {
+		for _, want := range []string{"d.jsonl:2: broken JSON", "data.0", fmt.Sprintf("%d of %d rows", c.bad, c.good+c.bad)} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("error lacks %q:\n%v", want, err)
 			}
@@ -85,13 +85,13 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		spec(source.Prompts, "bad.jsonl", ""), spec(source.Prompts, "good.jsonl", ""), spec(source.Prompts, "empty.jsonl", ""),
 		spec(source.Dolly, "absent.jsonl", "chat"), spec("oasst2", "x", "chat"), spec(source.Prompts, "good.jsonl", "poem"), few,
 	}, options(root))
-	for _, want := range []string{"data[0]", "malformed", "data[2]", "no training sample", "data[3]", "absent.jsonl", "data[4]", `"oasst2" is unknown`, "data[5]", `"poem"`,
-		"data[6]", "few_shot shows", "shots -1", "name no language", `on_bad "ignore"`, "weight -1"} {
+	for _, want := range []string{"data.0", "malformed", "data.2", "no training sample", "data.3", "absent.jsonl", "data.4", `"oasst2" is unknown`, "data.5", `"poem"`,
+		"data.6", "few_shot shows", "shots -1", "name no language", `on_bad "ignore"`, "weight -1"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}
 	}
-	if strings.Contains(err.Error(), "data[1]") {
+	if strings.Contains(err.Error(), "data.1") {
 		t.Errorf("the good source is blamed:\n%v", err)
 	}
 	if !errors.Is(err, ErrTooManyBad) || !errors.Is(err, ErrSpec) || !errors.Is(err, os.ErrNotExist) {

@@ -190,6 +190,17 @@ func TestStoryGoesOn(t *testing.T) {
 	if text, err := os.ReadFile(edited); err != nil || !strings.Contains(string(text), "bananas") {
 		t.Errorf("what the user has changed is gone: %q, %v", text, err)
 	}
+	here, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spelling, err := filepath.Rel(here, dir)
+	if err != nil || spelling == dir {
+		t.Fatalf("%s, %v", spelling, err)
+	}
+	if _, _, err := play(t, Options{Dir: spelling, Seed: 1}, a); err != nil {
+		t.Errorf("another spelling of its folder: %v", err)
+	}
 	if _, _, err := play(t, Options{Dir: dir, Seed: 2}, a); !errors.Is(err, ErrFolder) || !strings.Contains(err.Error(), "--seed 1") {
 		t.Errorf("another seed: %v", err)
 	}

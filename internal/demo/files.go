@@ -120,6 +120,13 @@ func (s *story) adapt(name, text string) string {
 	return strings.ReplaceAll(text, "seed: 1}", fmt.Sprintf("seed: %d}", s.Seed))
 }
 
+// samePath compares paths as seen from the working directory.
+func samePath(a, b string) bool {
+	absA, errA := filepath.Abs(a)
+	absB, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && absA == absB
+}
+
 // loadConfigs reads the configurations in the folder and demands that they are those of this demo.
 func (s *story) loadConfigs() error {
 	var problems []error
@@ -130,8 +137,8 @@ func (s *story) loadConfigs() error {
 			problems = append(problems, err)
 			continue
 		}
-		if want := filepath.Join(s.Dir, stage.name); filepath.Clean(cfg.Run.Dir) != want {
-			problems = append(problems, fmt.Errorf("demo: %w: run.dir in %s is %q, and the demo's run is %q", ErrFolder, path, cfg.Run.Dir, want))
+		if want := filepath.Join(s.Dir, stage.name); !samePath(cfg.Run.Dir, want) {
+			problems = append(problems, fmt.Errorf("demo: %w: run.dir in %s is %q, and the demo's run is %q: start the demo from where that names the same folder, or give another --dir", ErrFolder, path, cfg.Run.Dir, want))
 		}
 		if cfg.Run.Seed != s.Seed {
 			problems = append(problems, fmt.Errorf("demo: %w: run.seed in %s is %d, and the seed asked for is %d: give --seed %[3]d, or another --dir", ErrFolder, path, cfg.Run.Seed, s.Seed))

@@ -2,6 +2,7 @@ package reward
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -69,7 +70,7 @@ func TestWhatEndsTheScoring(t *testing.T) {
 			s := serve(t, c.handler)
 			h, pauses := client(t, config.HTTP{URL: s.URL, Retries: 5})
 			got, err := h.Score(t.Context(), numbered(2))
-			if err == nil || got != nil || len(*pauses) != 0 || s.asked.Load() != 1 {
+			if !errors.Is(err, ErrService) || got != nil || len(*pauses) != 0 || s.asked.Load() != 1 {
 				t.Fatalf("%v, %v after %d requests", got, err, s.asked.Load())
 			}
 			for _, want := range append(c.want, s.URL) {

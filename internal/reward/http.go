@@ -28,6 +28,10 @@ const (
 	maxRefusal   = 64 << 10               // bytes that are read of an answer without scores
 )
 
+// ErrService is wrapped by every error of a service that gave no scores, whatever kept it: nobody who answers, a refusal, an answer
+// that cannot be used.
+var ErrService = errors.New("reward service")
+
 // HTTP asks a service for scores. The service must be the same for all who ask: wrap it in Once when there are several ranks.
 //
 // A request that gets no answer in time, loses its connection, or is answered by 429 (too many requests) or 5xx (the server's
@@ -47,30 +51,33 @@ type HTTP struct {
 	sleep     func(context.Context, time.Duration) error
 }
 
-// NewHTTP prepares the client; nothing is sent yet. It fails when the address is no http or https URL, or when the environment
-// lacks the variable that is to hold the token.
+// NewHTTP prepares the client; nothing is sent yet. It fails, with a *config.Errors, when the address is no http or https URL, or
+// when the environment lacks the variable that is to hold the token.
 func NewHTTP(c config.HTTP) (*HTTP, error) {
 	h := &HTTP{config: c, sleep: sleep, authorize: func(*http.Request) {}, censor: func(text []byte) []byte { return text }}
-	var problems []error
+	var problems []config.Problem
+	bad := func(key, format string, args ...any) {
+		problems = append(problems, config.Problem{Key: "model.reward.http" + key, Message: fmt.Sprintf(format, args...)})
+	}
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		problems = append(problems, errors.New("reward: http: url: want an address like http://127.0.0.1:8000/score"))
+		bad(".url", "want an address like http://127.0.0.1:8000/score")
 	} else {
 		h.address = u.Redacted()
 	}
 	if c.Timeout <= 0 || c.Retries < 0 || c.Batch < 1 {
-		problems = append(problems, fmt.Errorf("reward: http: timeout %v, retries %d, batch %d: want more than 0, at least 0, at least 1", c.Timeout, c.Retries, c.Batch))
+		bad("", "timeout %v, retries %d, batch %d: want more than 0, at least 0, at least 1", c.Timeout, c.Retries, c.Batch)
 	}
 	if c.TokenEnv != "" {
 		token := os.Getenv(c.TokenEnv)
 		if err := checkToken(token); err != nil {
-			problems = append(problems, fmt.Errorf("reward: http: token_env: environment variable %s %w", c.TokenEnv, err))
+			bad(".token_env", "environment variable %s %v", c.TokenEnv, err)
 		}
 		h.authorize = func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
 		h.censor = func(text []byte) []byte { return bytes.ReplaceAll(text, []byte(token), []byte("[token]")) }
 	}
 	if problems != nil {
-		return nil, errors.Join(problems...)
+		return nil, &config.Errors{Problems: problems}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = maxHeader
@@ -92,16 +99,17 @@ func checkToken(token string) error {
 	return nil
 }
 
-// Score asks for the scores of all items, at most batch of them at a time, in order.
+// Score asks for the scores of all items, at most batch of them at a time, in order. When the context ends, so do requests and
+// pauses, at once.
 func (h *HTTP) Score(ctx context.Context, items []Item) ([]float64, error) {
 	scores := make([]float64, 0, len(items))
 	for batch := range slices.Chunk(items, h.config.Batch) {
 		some, err := h.ask(ctx, batch)
 		switch {
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("reward: http: %w", ctx.Err())
+			return nil, fmt.Errorf("reward service: %w", ctx.Err())
 		case err != nil:
-			return nil, fmt.Errorf("reward: http: POST %s, items %d to %d of %d: %w", h.address, len(scores), len(scores)+len(batch)-1, len(items), err)
+			return nil, fmt.Errorf("%w: POST %s, items %d to %d of %d: %w", ErrService, h.address, len(scores), len(scores)+len(batch)-1, len(items), err)
 		}
 		scores = append(scores, some...)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"alfred/internal/collective"
 )
@@ -17,8 +18,8 @@ type Once struct {
 	World  collective.Group
 }
 
-// Score gives every rank the scores, or the error, that rank 0 got. errors.Is finds a cancelled or expired context on the
-// other ranks too.
+// Score gives every rank the scores, or the error, that rank 0 got. errors.Is finds ErrService and a cancelled or expired context
+// on the other ranks too.
 func (o Once) Score(ctx context.Context, items []Item) ([]float64, error) {
 	var mine []byte
 	var own error
@@ -49,33 +50,32 @@ const (
 	failed
 	cancelled
 	expired
+	unserved
 )
 
+// causes are what an error of rank 0 is on the other ranks too, by the first byte of its outcome.
+var causes = []error{cancelled: context.Canceled, expired: context.DeadlineExceeded, unserved: ErrService}
+
 func encodeOutcome(scores []float64, err error) []byte {
-	switch {
-	case err == nil:
+	if err == nil {
 		b := make([]byte, 1, 1+8*len(scores))
 		b[0] = scored
 		for _, x := range scores {
 			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x))
 		}
 		return b
-	case errors.Is(err, context.Canceled):
-		return append([]byte{cancelled}, err.Error()...)
-	case errors.Is(err, context.DeadlineExceeded):
-		return append([]byte{expired}, err.Error()...)
 	}
-	return append([]byte{failed}, err.Error()...)
+	kind := slices.IndexFunc(causes, func(cause error) bool { return cause != nil && errors.Is(err, cause) })
+	return append([]byte{byte(max(kind, failed))}, err.Error()...)
 }
 
 func decodeOutcome(b []byte) ([]float64, error) {
-	if len(b) == 0 || b[0] > expired || b[0] == scored && len(b)%8 != 1 {
+	if len(b) == 0 || int(b[0]) >= len(causes) || b[0] == scored && len(b)%8 != 1 {
 		return nil, fmt.Errorf("reward: rank 0 sent %d bytes that are no outcome", len(b))
 	}
 	kind, rest := b[0], b[1:]
 	if kind != scored {
-		cause := map[byte]error{cancelled: context.Canceled, expired: context.DeadlineExceeded}[kind]
-		return nil, elsewhere{text: "reward: rank 0: " + string(rest), cause: cause}
+		return nil, elsewhere{text: "reward: rank 0: " + string(rest), cause: causes[kind]}
 	}
 	scores := make([]float64, len(rest)/8)
 	for i := range scores {

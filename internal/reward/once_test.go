@@ -71,7 +71,7 @@ func TestOnceAsksOnceAndTellsAll(t *testing.T) {
 
 func TestOnceTellsAllOfAnError(t *testing.T) {
 	refused := errors.New("the service refused")
-	for _, cause := range []error{refused, fmt.Errorf("within: %w", context.Canceled), context.DeadlineExceeded} {
+	for _, cause := range []error{refused, fmt.Errorf("within: %w", context.Canceled), context.DeadlineExceeded, fmt.Errorf("%w: gone", ErrService)} {
 		_, errs := onRanks(t, 3, scorerFunc(func(context.Context, []Item) ([]float64, error) { return nil, cause }), func(int) []Item { return numbered(2) })
 		if !errors.Is(errs[0], cause) {
 			t.Errorf("rank 0: %v, want %v", errs[0], cause)
@@ -80,7 +80,7 @@ func TestOnceTellsAllOfAnError(t *testing.T) {
 			if errs[r] == nil || !strings.Contains(errs[r].Error(), "rank 0: "+cause.Error()) {
 				t.Errorf("rank %d: %v, want %v", r, errs[r], cause)
 			}
-			for _, kind := range []error{context.Canceled, context.DeadlineExceeded} {
+			for _, kind := range []error{context.Canceled, context.DeadlineExceeded, ErrService} {
 				if errors.Is(errs[r], kind) != errors.Is(cause, kind) {
 					t.Errorf("rank %d: %v is not %v alike", r, errs[r], kind)
 				}

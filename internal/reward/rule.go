@@ -58,8 +58,8 @@ func NewRule(c config.Rule) (*Rule, error) {
 	return r, nil
 }
 
-// Score applies the rule to each item. A rule about text fails on a response that has tokens and no text: there is no
-// tokenizer then, and 0 would look like an answer.
+// Score applies the rule to each item. A rule about text fails on a response that has tokens and no text, with a *config.Errors:
+// there is no tokenizer then, and 0 would look like an answer.
 func (r *Rule) Score(ctx context.Context, items []Item) ([]float64, error) {
 	scores := make([]float64, len(items))
 	for i, it := range items {
@@ -67,8 +67,8 @@ func (r *Rule) Score(ctx context.Context, items []Item) ([]float64, error) {
 			return nil, fmt.Errorf("reward: rule %s: %w", r.name, err)
 		}
 		if r.reads && it.ResponseText == "" && it.length() > 0 {
-			return nil, fmt.Errorf("reward: rule %s: the response of sequence %d has %d tokens and no text; the rule needs a tokenizer, which model.tokenizer can name",
-				r.name, it.Sequence, it.length())
+			return nil, &config.Errors{Problems: []config.Problem{{Key: "model.reward.rule", Message: fmt.Sprintf(
+				"%s: the response of sequence %d has %d tokens and no text; the rule needs a tokenizer, which model.tokenizer can name", r.name, it.Sequence, it.length())}}}
 		}
 		scores[i] = r.score(it)
 	}

@@ -110,7 +110,8 @@ func TestRulesAboutTextNeedText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := r.Score(t.Context(), []Item{silent, mute}); err == nil || !strings.Contains(err.Error(), "sequence 7") || !strings.Contains(err.Error(), "tokenizer") {
+		var wrong *config.Errors
+		if got, err := r.Score(t.Context(), []Item{silent, mute}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "sequence 7") || !strings.Contains(err.Error(), "tokenizer") {
 			t.Errorf("%s: %v, %v", c.Rule, got, err)
 		}
 		if _, err := r.Score(t.Context(), []Item{silent}); err != nil {

@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -64,14 +65,15 @@ func TestConstructionFindsWhatIsMissing(t *testing.T) {
 		"BAD_TOKEN holds":          func(c *config.HTTP) { c.TokenEnv = "BAD_TOKEN" },
 		"want an address":          func(c *config.HTTP) { c.URL = "ftp://127.0.0.1" },
 		"url: want":                func(c *config.HTTP) { c.URL = "http://" },
-		"reward: http: url":        func(c *config.HTTP) { c.URL = "http://user:hush@[::1" },
+		"model.reward.http.url: w": func(c *config.HTTP) { c.URL = "http://user:hush@[::1" },
 		"timeout 0s":               func(c *config.HTTP) { c.Timeout = 0 },
 		"batch 0":                  func(c *config.HTTP) { c.Batch = 0 },
 		"retries -1":               func(c *config.HTTP) { c.Retries = -1 },
 	} {
 		c := good
 		change(&c)
-		if h, err := NewHTTP(c); h != nil || err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+		var wrong *config.Errors // what the exit code of a wrong configuration goes by
+		if h, err := NewHTTP(c); h != nil || !errors.As(err, &wrong) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%+v: %v, want %q", c, err, want)
 		}
 	}

@@ -69,8 +69,9 @@ func (in *inputs) models() (open []*checkpoint.Model) {
 
 func (in *inputs) openModels() error {
 	var errs []error
-	// open takes the first of the named models that a run directory has; a Hugging Face directory has one, whatever its name.
-	open := func(to **checkpoint.Model, path string, which ...string) {
+	// open takes the first of the named models that a run directory has; a Hugging Face directory has one, whatever its name. The key
+	// is where the configuration names the path.
+	open := func(to **checkpoint.Model, key, path string, which ...string) {
 		if path == "" {
 			return
 		}
@@ -84,7 +85,7 @@ func (in *inputs) openModels() error {
 			tried = append(tried, err)
 		}
 		if m == nil {
-			errs = append(errs, tried[0])
+			errs = append(errs, fmt.Errorf("%s: %w", key, tried[0]))
 			return
 		}
 		*to = m
@@ -95,21 +96,21 @@ func (in *inputs) openModels() error {
 	model := &in.cfg.Model
 	switch in.cfg.Stage {
 	case config.SFT:
-		open(&in.policy, model.Policy, "policy")
+		open(&in.policy, "model.policy", model.Policy, "policy")
 	case config.Reward:
-		open(&in.reward, model.Reward.Path, "policy", "reward")
+		open(&in.reward, "model.reward", model.Reward.Path, "policy", "reward")
 		if n := in.cfg.Normalise; n != nil {
-			open(&in.normaliser, n.Policy, "policy")
+			open(&in.normaliser, "normalise.policy", n.Policy, "policy")
 		}
 	case config.PPO:
-		open(&in.policy, model.Policy, "policy")
-		open(&in.reference, model.Reference, "policy")
-		open(&in.reward, model.Reward.Path, "reward")
+		open(&in.policy, "model.policy", model.Policy, "policy")
+		open(&in.reference, "model.reference", model.Reference, "policy")
+		open(&in.reward, "model.reward", model.Reward.Path, "reward")
 		if model.Value != "" {
-			open(&in.value, model.Value, "value", "reward")
+			open(&in.value, "model.value", model.Value, "value", "reward")
 		} else {
 			in.freshValueHead = []string{"score.weight"}
-			open(&in.value, model.Policy, "policy")
+			open(&in.value, "model.policy", model.Policy, "policy")
 		}
 	}
 	return errors.Join(errs...)

@@ -8,6 +8,7 @@ import (
 	"alfred/internal/backend"
 	"alfred/internal/backend/dry"
 	"alfred/internal/collective/inproc"
+	"alfred/internal/config"
 	"alfred/internal/mesh"
 	"alfred/internal/nn"
 	"alfred/internal/param"
@@ -74,8 +75,12 @@ func measure(ctx context.Context, in *inputs, real backend.Device, m mesh.Mesh) 
 		}
 		return nil
 	})
+	var wrong *config.Errors // found on the way, and not about memory
+	if err != nil && !errors.As(err, &wrong) {
+		err = fmt.Errorf("planning memory: %w", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("planning memory: %w", err)
+		return nil, err
 	}
 	return sizes, nil
 }
