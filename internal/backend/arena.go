@@ -52,11 +52,11 @@ func (a *Arena) Release(mark int) {
 
 // Alloc cuts a tensor with undefined contents from the arena. It fails when the arena is full.
 func (a *Arena) Alloc(dtype tensor.DType, dims ...int) (tensor.Tensor, error) {
-	n := dtype.Size()
-	for _, d := range dims {
-		n *= d
+	n, err := tensor.Bytes(dtype, dims...)
+	if err != nil {
+		return tensor.Tensor{}, fmt.Errorf("arena %q: %w", a.name, err)
 	}
-	if a.used+Align(n) > a.buf.Size() {
+	if whole := a.buf.Size() &^ (alignment - 1); n > whole-a.used { // both are whole granules, so Align(n) fits where n does
 		return tensor.Tensor{}, fmt.Errorf("arena %q: %s%v needs %d bytes, %d of %d are in use", a.name, dtype, dims, n, a.used, a.buf.Size())
 	}
 	t := tensor.New(a.buf, a.used, dtype, dims...)

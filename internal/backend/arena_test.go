@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -72,6 +73,20 @@ func TestArenaOverflowSaysHowMuchIsMissing(t *testing.T) {
 	}
 	if _, err := a.Alloc(tensor.Float32, 0); err != nil {
 		t.Errorf("nothing fits always: %v", err)
+	}
+}
+
+// TestArenaRefusesWhatIsBeyondAnInt: sizes that wrap round to something small, or to nothing.
+func TestArenaRefusesWhatIsBeyondAnInt(t *testing.T) {
+	a := arena(t, 1024)
+	for _, dims := range [][]int{{1 << 32, 1 << 32}, {1 << 31, 1 << 31}, {1 << 62}, {math.MaxInt / 4}, {-1}, {-2, -3}} {
+		x, err := a.Alloc(tensor.Float32, dims...)
+		if err == nil || !strings.Contains(err.Error(), `arena "activations": `) || !x.Absent() {
+			t.Errorf("%v: %v, %v", dims, x, err)
+		}
+	}
+	if a.Used() != 0 || a.Peak() != 0 {
+		t.Errorf("refused allocations count: used %d, peak %d", a.Used(), a.Peak())
 	}
 }
 

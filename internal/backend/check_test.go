@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -235,6 +236,7 @@ func TestChecksOfNumbers(t *testing.T) {
 		"cache of 40 tokens in pages of 16":        func(s *backend.Stream) { paged(s, 16, 40, 3) },
 		"2 query counts for 1 sequences":           func(s *backend.Stream) { paged(s, 16, 32, 1, 2) },
 		"top_p 0 must be in (0, 1], top_k 0":       func(s *backend.Stream) { truncated(s, backend.Draw{}) },
+		"top_p NaN must be in (0, 1], top_k 0":     func(s *backend.Stream) { truncated(s, backend.Draw{TopP: math.NaN()}) },
 		"top_p 1.5 must be in (0, 1], top_k 0":     func(s *backend.Stream) { truncated(s, backend.Draw{TopP: 1.5}) },
 		"top_p 1 must be in (0, 1], top_k -1":      func(s *backend.Stream) { truncated(s, backend.Draw{TopP: 1, TopK: -1}) },
 		"the head starts at vocabulary entry 32, not": func(s *backend.Stream) {

@@ -3,6 +3,8 @@ package backend_test
 import (
 	"encoding/binary"
 	"math"
+	"math/big"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -38,6 +40,41 @@ func TestHostConverts(t *testing.T) {
 			backend.Float32s(back32).Decode(memory, device)
 			if !slices.Equal(back64, numbers) || !slices.Equal(back32, f32s) {
 				t.Errorf("%s to %v: %v, %v", name, device, back64, back32)
+			}
+		}
+	}
+}
+
+// TestHostAnywhereInMemory: elements begin at any byte, on both sides, and each is rounded once, as math/big rounds it.
+func TestHostAnywhereInMemory(t *testing.T) {
+	const n = 1100 // several of the pieces that are moved to aligned memory
+	precision := map[tensor.DType]uint{tensor.BFloat16: 8, tensor.Float32: 24, tensor.Float64: 53}
+	rounded := func(v float64, dtype tensor.DType) float64 {
+		x, _ := new(big.Float).SetPrec(precision[dtype]).SetMode(big.ToNearestEven).SetFloat64(v).Float64()
+		return x
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	numbers := make([]float64, n)
+	for i := range numbers {
+		numbers[i] = math.Ldexp(rng.NormFloat64(), rng.IntN(80)-40)
+	}
+	for _, from := range floatTypes {
+		for _, to := range floatTypes {
+			for at := range 9 {
+				host, device := make([]byte, at+n*from.Size()), make([]byte, 8-at+n*to.Size())
+				there, back := device[8-at:], make([]byte, 1+n*from.Size())[1:]
+				backend.Float64s(numbers).Encode(host[at:], from)
+				backend.Raw(from, host[at:]).Encode(there, to)
+				backend.Raw(from, back).Decode(there, to)
+				got, gotBack := make([]float64, n), make([]float64, n)
+				backend.Float64s(got).Decode(there, to)
+				backend.Float64s(gotBack).Decode(back, from)
+				for i, v := range numbers {
+					v = rounded(rounded(v, from), to)
+					if want := rounded(v, from); got[i] != v || gotBack[i] != want {
+						t.Fatalf("%v to %v, %d bytes on: %v became %v and %v, want %v and %v", from, to, at, numbers[i], got[i], gotBack[i], v, want)
+					}
+				}
 			}
 		}
 	}

@@ -18,6 +18,7 @@ type Head struct {
 // With z = Scale·h·wᵀ: log p(target) = z[target] - lse, lse = log Σ exp z, entropy = lse - Σ p·z.
 type LogProbOps interface {
 	// LogProbStats: stats [N 4] wide gets (m, Σ exp(z-m), Σ exp(z-m)·z, z[target] or 0) over the rows of w held here, m = max z.
+	// Entries with z = -Inf take no part in the sums: (-Inf, 0, 0, ...) where there are no others.
 	// Blocks of VocabBlock entries are merged in ascending order. A negative target is an error.  h [N D]  w [V D]  targets [N] int32.
 	LogProbStats(stats, h, w, targets tensor.Tensor, head Head)
 	// LogProbMerge combines the stats [S N 4] of S ranks in rank order.  logp, lse, entropy [N] wide.

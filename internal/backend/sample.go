@@ -13,11 +13,12 @@ type Draw struct {
 // SamplingOps choose tokens. The vocabulary is walked in blocks of VocabBlock entries: ranks exchange the sums of their
 // blocks, never their logits. All randomness is in the uniform numbers, one per row.
 //
-// Logits that are NaN still give a token, some entry of the vocabulary, and NaN statistics: the caller sees what happened and the
-// stream goes on.
+// A banned entry (the end-of-document token below the minimum length) has probability 0 in the draw, whatever its logit is; the
+// statistics, from which LogProbMerge makes log-prob and entropy, are the model's own all the same.
 //
-// A banned entry (the end-of-document token below the minimum length) has probability 0 in the draw; the statistics, from
-// which LogProbMerge makes log-prob and entropy, are the model's own all the same.
+// An entry whose z is -Inf has probability 0 too. A row is no distribution when, of the entries that are not banned, one has a z of
+// NaN or +Inf, or all have -Inf. It still gives a token, the lowest entry that is not banned, and the stream goes on: the caller sees
+// what happened by a log-prob that is not finite. Only a vocabulary of nothing but the banned entry is an error.
 type SamplingOps interface {
 	// SampleBlocks, with z = Scale·logits: blocks [N nb 2] wide gets (max z, Σ exp(z-max)) of each block of the entries held
 	// here, banned ones left out (a block of only banned entries is (-Inf, 0)); stats [N 4] wide gets what LogProbStats gives,
@@ -56,7 +57,7 @@ func (s *Stream) SamplePick(tokens, stats, logits, blocks, uniforms, banned tens
 // SampleTruncated: see SamplingOps.
 func (s *Stream) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.Tensor, d Draw) {
 	c := s.checkDraw("sample truncated", tokens, stats, logits, uniforms, banned, d)
-	if d.TopP <= 0 || d.TopP > 1 || d.TopK < 0 {
+	if !(d.TopP > 0 && d.TopP <= 1) || d.TopK < 0 {
 		c.failf("top_p %g must be in (0, 1], top_k %d at least 0", d.TopP, d.TopK)
 	}
 	if s.ok(c) {

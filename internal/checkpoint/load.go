@@ -74,9 +74,14 @@ func (src *source) load(s *backend.Stream, store *param.Store, flat tensor.Tenso
 
 // upload fills to, of the parameter's local shape.
 func (r *reader) upload(s *backend.Stream, t *stored, p *param.Param, to tensor.Tensor) error {
-	dtype, err := fileType(to.DType())
-	if err != nil {
-		return err
+	// The stream converts what it knows, with the same single rounding.
+	dtype, host := t.dtype, hostType(t.dtype)
+	if host == tensor.Invalid {
+		var err error
+		if dtype, err = fileType(to.DType()); err != nil {
+			return err
+		}
+		host = to.DType()
 	}
 	for _, seg := range p.Segments {
 		rows, cols, shift := t.rows(), t.cols(), 0
@@ -87,7 +92,7 @@ func (r *reader) upload(s *backend.Stream, t *stored, p *param.Param, to tensor.
 			cols = safetensors.Range{Lo: seg.Global, Hi: seg.Global + seg.Count}
 		}
 		err := r.pieces(t, dtype, rows, cols, func(at, n int, data []byte) error {
-			s.Upload(to.Slice(at+shift, at+shift+n), backend.Raw(to.DType(), data))
+			s.Upload(to.Slice(at+shift, at+shift+n), backend.Raw(host, data))
 			return s.Err()
 		})
 		if err != nil {

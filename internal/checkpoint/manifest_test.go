@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -240,4 +241,19 @@ func FuzzSegments(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTensorFiles: a manifest may list anything beside the files of a set of tensors, also what has its very name.
+func TestTensorFiles(t *testing.T) {
+	c := &Checkpoint{Dir: "dir", Manifest: &Manifest{}}
+	for _, name := range []string{
+		"policy/model", "policy/model.safetensors", "policy/model-00001-of-00002.safetensors", "policy/models.safetensors", "policy/model.json",
+		"policy/modelsafetensors", "value/model.safetensors",
+	} {
+		c.Manifest.Files = append(c.Manifest.Files, FileEntry{Name: name})
+	}
+	want := []string{filepath.Join("dir", "policy", "model.safetensors"), filepath.Join("dir", "policy", "model-00001-of-00002.safetensors")}
+	if got := c.tensorFiles("policy/model"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

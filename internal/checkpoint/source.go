@@ -39,7 +39,7 @@ func wholeTensors(m *safetensors.Model) *source {
 	src := &source{files: []interface{ Close() error }{m}, stored: map[string]*stored{}}
 	for _, name := range m.Names() {
 		entry, _ := m.Tensor(name)
-		src.add(entry, nil)
+		_ = src.add(entry, nil) // a directory has each name once, so there is nothing to contradict
 	}
 	return src
 }
@@ -85,10 +85,11 @@ func (src *source) addFile(f *safetensors.File) error {
 	}
 	for _, name := range f.Names() {
 		entry, _ := f.Tensor(name)
-		c, ok := cuts[name]
-		if !ok {
-			src.add(entry, nil)
-		} else if err := src.add(entry, &c); err != nil {
+		var part *cut // the whole
+		if c, ok := cuts[name]; ok {
+			part = &c
+		}
+		if err := src.add(entry, part); err != nil {
 			return fmt.Errorf("tensor %s: %w", name, err)
 		}
 	}
@@ -165,6 +166,19 @@ func (t *stored) onlyFloats() error {
 		return nil
 	}
 	return fmt.Errorf("tensor %s has type %s; weights are F32, BF16, F16 or F64", t.name, t.dtype)
+}
+
+// hostType is the type under which a stream takes what files hold as dtype; Invalid when it does not know it.
+func hostType(dtype safetensors.DType) tensor.DType {
+	switch dtype {
+	case safetensors.F32:
+		return tensor.Float32
+	case safetensors.BF16:
+		return tensor.BFloat16
+	case safetensors.F64:
+		return tensor.Float64
+	}
+	return tensor.Invalid
 }
 
 // fileType is the type in files of what a device stores as dtype.

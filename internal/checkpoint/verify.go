@@ -225,7 +225,7 @@ func (c *Checkpoint) OpenModel(name string, opts ...Option) (*Model, error) {
 func (c *Checkpoint) tensorFiles(stem string) (paths []string) {
 	for _, f := range c.Manifest.Files {
 		rest, ok := strings.CutPrefix(f.Name, stem)
-		if ok && (rest[0] == '.' || rest[0] == '-') && strings.HasSuffix(rest, ".safetensors") {
+		if ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "-")) && strings.HasSuffix(rest, ".safetensors") {
 			paths = append(paths, filepath.Join(c.Dir, filepath.FromSlash(f.Name)))
 		}
 	}

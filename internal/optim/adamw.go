@@ -68,8 +68,14 @@ func (o *AdamW) State() map[string]tensor.Tensor {
 // Restore sets the number of updates that the loaded state has seen.
 func (o *AdamW) Restore(steps int) { o.steps = steps }
 
+// maxScaledNorm bounds the norm of the gradient that AdamW takes in, after clipping. The norm is at least as large as any element g,
+// and the state is float32: g² of more than 2^128 is Inf, which would stay in v and take the element out of training for good, since
+// m/√v is 0 from then on. At 2^63, g² and the corrected mean of such squares stay below with two bits to spare for roundings. The
+// bound is the same where the state is wider, so that no device takes a step that another one refuses.
+const maxScaledNorm = 0x1p63
+
 // Update sums the store's gradients over the ranks, clips them, and takes one step. norm is the global L2 norm before
-// clipping, the same on all ranks. When it is not finite nothing is changed and applied is false.
+// clipping, the same on all ranks. When it is not finite, or above 2^63 after clipping, nothing is changed and applied is false.
 //
 // Clipping has the form of torch.nn.utils.clip_grad_norm_: gradients are scaled by min(1, MaxGradNorm/(norm+1e-6)).
 func (o *AdamW) Update(s *backend.Stream, learningRate float64) (norm float64, applied bool, err error) {
@@ -77,12 +83,12 @@ func (o *AdamW) Update(s *backend.Stream, learningRate float64) (norm float64, a
 	if norm, err = o.gradNorm(s); err != nil {
 		return 0, false, err
 	}
-	if math.IsNaN(norm) || math.IsInf(norm, 0) {
-		return norm, false, nil
-	}
 	scale := 1.0
 	if o.settings.MaxGradNorm > 0 {
 		scale = min(1, o.settings.MaxGradNorm/(norm+1e-6))
+	}
+	if !(norm*scale <= maxScaledNorm) { // so is NaN; Inf·0 is NaN too
+		return norm, false, nil
 	}
 	o.steps++
 	for i, p := range o.store.Params() {

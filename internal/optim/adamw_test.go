@@ -278,6 +278,36 @@ func TestNonFiniteGradientsChangeNothing(t *testing.T) {
 	})
 }
 
+// TestGradientsTooLargeForTheState: their squares would be infinite in float32, and stay in v. Clipping makes them small enough.
+func TestGradientsTooLargeForTheState(t *testing.T) {
+	eachPrecision(t, func(t *testing.T, p precision) {
+		start := map[string][]float64{"vector": make([]float64, 11)}
+		for _, c := range []struct {
+			gradient, most float64
+			applied        bool
+		}{{0x1p63, 0, true}, {0x1.8p63, 0, false}, {-0x1p64, 0, false}, {0x1p100, 0, false}, {-0x1p100, 1, true}, {0x1p100, 0x1p63, true}, {0x1p100, 0x1p64, false}} {
+			tr := must(newTrainee(p.device(), p.dtype, optim.Solo(), optim.Settings{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxGradNorm: c.most}, start, goldenParams()[1]))(t)
+			gradients := map[string][]float64{"vector": make([]float64, 11)}
+			gradients["vector"][3] = c.gradient
+			before := tr.everything(t)
+			norm, applied, err := tr.update(gradients, 0.5)
+			if err != nil || applied != c.applied || norm != math.Abs(c.gradient) {
+				t.Errorf("gradient %g, clipped at %g: norm %g, applied %v, %v", c.gradient, c.most, norm, applied, err)
+			}
+			if !c.applied {
+				sameBits(t, "after a step that was refused", tr.everything(t), before)
+			}
+			for name, xs := range tr.state(t) {
+				for i, x := range xs {
+					if math.IsInf(x, 0) || math.IsNaN(x) {
+						t.Errorf("gradient %g, clipped at %g: %s[%d] is %v", c.gradient, c.most, name, i, x)
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestUpdatesTellTheBackend: packed copies of weights are keyed by version.
 func TestUpdatesTellTheBackend(t *testing.T) {
 	g := openGolden(t, "adamw.safetensors")

@@ -128,6 +128,6 @@ func (m *model) update(st *State, loss float64, samples []string) (rate, norm fl
 		st.Updates[m.role] = m.opt.Steps()
 		return rate, norm, nil
 	}
-	m.log.Warn("update dropped: NaN or infinite numbers", "model", m.role, "loss", loss, "grad_norm", norm, "samples", fmt.Sprint(samples))
+	m.log.Warn("update dropped: NaN, infinite or far too large numbers", "model", m.role, "loss", loss, "grad_norm", norm, "samples", fmt.Sprint(samples))
 	return rate, norm, st.bad(m.role, samples)
 }

@@ -9,14 +9,11 @@ import (
 // Dense wraps host numbers as a gorgonia.org/tensor.Dense, for programs that compute with that library and for its formats (it
 // prints, and it writes numpy files). The Dense shares data's memory. len(data) must be the product of dims.
 func Dense[T float32 | float64 | int32](data []T, dims ...int) (*gorgonia.Dense, error) {
-	n := 1
-	for _, d := range dims {
-		n *= d
-	}
-	if n != len(data) || len(dims) == 0 {
+	bytes, err := Bytes(Float64, dims...) // of the widest
+	if err != nil || bytes/Float64.Size() != len(data) || len(dims) == 0 {
 		return nil, fmt.Errorf("tensor: %d numbers for shape %v", len(data), dims)
 	}
-	if n == 0 {
+	if bytes == 0 {
 		return nil, fmt.Errorf("tensor: shape %v holds nothing", dims)
 	}
 	return gorgonia.New(gorgonia.WithShape(dims...), gorgonia.WithBacking(data)), nil

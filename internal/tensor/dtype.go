@@ -1,6 +1,9 @@
 package tensor
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // DType is the type of one element.
 type DType uint8
@@ -25,6 +28,29 @@ func (d DType) Size() int {
 		return 8
 	}
 	return 0
+}
+
+// Bytes is the size in bytes of elements of a type in the given dimensions. It fails when a dimension is negative, or when the size
+// is more than an int holds, also that of the elements below a dimension of 0.
+func Bytes(dtype DType, dims ...int) (int, error) {
+	n, empty := max(dtype.Size(), 1), false
+	for _, d := range dims {
+		if d < 0 {
+			return 0, fmt.Errorf("negative dimension in %v", dims)
+		}
+		if d == 0 {
+			empty = true
+			continue
+		}
+		if n > math.MaxInt/d {
+			return 0, fmt.Errorf("%s%v is larger than any memory", dtype, dims)
+		}
+		n *= d
+	}
+	if empty {
+		return 0, nil
+	}
+	return n, nil
 }
 
 // String gives the name used in configurations and messages.

@@ -25,6 +25,9 @@ type HostBuffer interface {
 // Stamp identifies a weight and counts its writes, so that a backend can keep packed copies and know when they are stale.
 type Stamp struct {
 	Version uint64
+	// Smaller objects without pointers share an allocation, which lives as long as any of them: the cleanups that backends attach
+	// to a stamp would wait for strangers.
+	_ uint64
 }
 
 // Tensor is a contiguous, row-major block of elements in backend memory. It is a small value: copy it freely. The zero
@@ -46,12 +49,11 @@ func New(buf Buffer, offset int, dtype DType, dims ...int) Tensor {
 	}
 	t := Tensor{buf: buf, offset: offset, dtype: dtype, rank: uint8(len(dims))}
 	copy(t.dims[:], dims)
-	for _, d := range dims {
-		if d < 0 {
-			panic(fmt.Sprintf("tensor: negative dimension in %v", dims))
-		}
+	bytes, err := Bytes(dtype, dims...)
+	if err != nil {
+		panic("tensor: " + err.Error())
 	}
-	if offset < 0 || offset+t.Bytes() > buf.Size() {
+	if offset < 0 || bytes > buf.Size()-offset {
 		panic(fmt.Sprintf("tensor: %v at byte %d does not fit into %d bytes", t, offset, buf.Size()))
 	}
 	return t
@@ -131,12 +133,12 @@ func (t Tensor) Reshape(dims ...int) Tensor {
 	if t.Absent() {
 		return t
 	}
+	if bytes, err := Bytes(t.dtype, dims...); err != nil || len(dims) == 0 || len(dims) > MaxRank || bytes != t.Bytes() {
+		panic(fmt.Sprintf("tensor: %v reshaped to %v", t, dims))
+	}
 	v := t
 	v.dims, v.rank = [MaxRank]int{}, uint8(len(dims))
 	copy(v.dims[:], dims)
-	if len(dims) == 0 || len(dims) > MaxRank || v.Len() != t.Len() {
-		panic(fmt.Sprintf("tensor: %v reshaped to %v", t, dims))
-	}
 	return v
 }
 

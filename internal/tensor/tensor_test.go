@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -91,17 +92,23 @@ func TestStamp(t *testing.T) {
 func TestMistakesPanic(t *testing.T) {
 	x := New(space(1000), 0, Float32, 4, 6)
 	for want, f := range map[string]func(){
-		"0 dimensions, want 1 to 4":                       func() { New(space(8), 0, Float32) },
-		"5 dimensions, want 1 to 4":                       func() { New(space(8), 0, Float32, 1, 1, 1, 1, 1) },
-		"negative dimension in [2 -1]":                    func() { New(space(8), 0, Float32, 2, -1) },
-		"float32[3] at byte 0 does not fit into 8 bytes":  func() { New(space(8), 0, Float32, 3) },
-		"float32[1] at byte 6 does not fit into 8 bytes":  func() { New(space(8), 6, Float32, 1) },
-		"float32[1] at byte -4 does not fit into 8 bytes": func() { New(space(8), -4, Float32, 1) },
-		"rows [3, 5) of float32[4 6]":                     func() { x.Slice(3, 5) },
-		"rows [-1, 2) of float32[4 6]":                    func() { x.Slice(-1, 2) },
-		"rows [3, 2) of float32[4 6]":                     func() { x.Slice(3, 2) },
-		"float32[4 6] reshaped to [5 5]":                  func() { x.Reshape(5, 5) },
-		"float32[4 6] reshaped to [1 1 1 4 6]":            func() { x.Reshape(1, 1, 1, 4, 6) },
+		"0 dimensions, want 1 to 4":                          func() { New(space(8), 0, Float32) },
+		"5 dimensions, want 1 to 4":                          func() { New(space(8), 0, Float32, 1, 1, 1, 1, 1) },
+		"negative dimension in [2 -1]":                       func() { New(space(8), 0, Float32, 2, -1) },
+		"float32[4294967296 4294967296] is larger than":      func() { New(space(8), 0, Float32, 1<<32, 1<<32) },
+		"float32[0 4611686018427387904 4] is larger than":    func() { New(space(8), 0, Float32, 0, 1<<62, 4) },
+		"int32[2147483648 2147483648] is larger than":        func() { New(space(8), 0, Int32, 1<<31, 1<<31) },
+		"float32[1] at byte 9223372036854775804 does not":    func() { New(space(8), math.MaxInt-3, Float32, 1) },
+		"float32[4 6] reshaped to [-4 -6]":                   func() { x.Reshape(-4, -6) },
+		"float32[0 6] reshaped to [4294967296 4294967296 2]": func() { x.Slice(1, 1).Reshape(1<<32, 1<<32, 2) },
+		"float32[3] at byte 0 does not fit into 8 bytes":     func() { New(space(8), 0, Float32, 3) },
+		"float32[1] at byte 6 does not fit into 8 bytes":     func() { New(space(8), 6, Float32, 1) },
+		"float32[1] at byte -4 does not fit into 8 bytes":    func() { New(space(8), -4, Float32, 1) },
+		"rows [3, 5) of float32[4 6]":                        func() { x.Slice(3, 5) },
+		"rows [-1, 2) of float32[4 6]":                       func() { x.Slice(-1, 2) },
+		"rows [3, 2) of float32[4 6]":                        func() { x.Slice(3, 2) },
+		"float32[4 6] reshaped to [5 5]":                     func() { x.Reshape(5, 5) },
+		"float32[4 6] reshaped to [1 1 1 4 6]":               func() { x.Reshape(1, 1, 1, 4, 6) },
 	} {
 		func() {
 			defer func() {
@@ -111,6 +118,23 @@ func TestMistakesPanic(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for _, c := range []struct {
+		dtype DType
+		dims  []int
+		want  int // -1 for an error
+	}{
+		{Float32, []int{2, 3}, 24}, {BFloat16, []int{5}, 10}, {Float64, nil, 8}, {Int32, []int{0, 3}, 0}, {Int32, []int{3, 0}, 0},
+		{Float64, []int{1 << 59}, 1 << 62}, {Float64, []int{1 << 60}, -1}, {BFloat16, []int{1 << 31, 1 << 31}, -1}, {BFloat16, []int{1 << 31, 1 << 30}, 1 << 62},
+		{Float32, []int{1 << 32, 1 << 32}, -1}, {Float32, []int{1 << 62, 4, 0}, -1}, {Float32, []int{-1}, -1}, {Float32, []int{0, -1}, -1}, {Float32, []int{-2, -3}, -1},
+	} {
+		got, err := Bytes(c.dtype, c.dims...)
+		if (err != nil) != (c.want < 0) || err == nil && got != c.want {
+			t.Errorf("%v%v: %d, %v, want %d", c.dtype, c.dims, got, err, c.want)
+		}
 	}
 }
 

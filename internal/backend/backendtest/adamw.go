@@ -5,7 +5,7 @@ import "alfred/internal/backend"
 // adamwCases have learning rates so large that the update counts among the digits of the weight.
 func adamwCases() []testCase {
 	var cases []testCase
-	for _, n := range []int{1, 3, 65, 130, 4097} {
+	for _, n := range []int{1, 3, 65, 130, 4097, manyElements} {
 		for _, step := range []backend.AdamWStep{
 			{LearningRate: 0.5, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Step: 1, GradScale: 1},
 			{LearningRate: 0.1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-6, WeightDecay: 0.1, Step: 100, GradScale: 0.37},

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"alfred/internal/backend"
@@ -165,6 +166,14 @@ func testSets(t *testing.T, d backend.Device) {
 			}
 		})
 	}
+	t.Run("nothing but the banned entry", func(t *testing.T) {
+		for _, truncated := range []bool{false, true} {
+			_, err := sampleMany(d, []float64{1}, 0, []float64{0.5}, backend.Draw{Head: backend.Head{Scale: 1}, TopP: 1}, truncated)
+			if err == nil || !strings.Contains(err.Error(), "row 0 has no entry to choose from") {
+				t.Errorf("truncated %v: %v", truncated, err)
+			}
+		}
+	})
 	t.Run("greedy takes the lowest of equals", func(t *testing.T) {
 		logits := make([]float64, 200)
 		logits[70], logits[71], logits[130] = 3, 3, 3

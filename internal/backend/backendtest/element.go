@@ -65,6 +65,14 @@ func conversions() []testCase {
 				}
 			}
 		}},
+		{"Copy of many elements", manyElements, func(r *rig) {
+			pairs := [][2]tensor.DType{{tensor.Int32, tensor.Int32}, {tensor.Float64, tensor.Float64}, {r.storage, r.storage}, {r.storage, r.wide}, {r.wide, r.storage}}
+			for _, p := range pairs {
+				x := r.filled("x", p[0], func(int) float64 { return float64(r.rng.IntN(1<<20) - 1<<19) }, rows)
+				y := r.output(exact, "y", p[1], rows)
+				r.do(func(s side) { s.Copy(s.of(y), s.of(x)) })
+			}
+		}},
 		{"Copy moves integers and other shapes", n, func(r *rig) {
 			x := r.ints("x", func(int) int { return r.rng.IntN(1<<31) - 1<<30 }, rows, 2)
 			y := r.output(exact, "y", tensor.Int32, rows, 2)
@@ -80,7 +88,7 @@ func conversions() []testCase {
 
 func rowCases() []testCase {
 	var cases []testCase
-	for _, s := range []struct{ n, m, c int }{{0, 3, 2}, {1, 1, 1}, {7, 17, 3}, {33, 64, 65}, {130, 200, 17}, {65, 66, 300}} {
+	for _, s := range []struct{ n, m, c int }{{0, 3, 2}, {1, 1, 1}, {7, 17, 3}, {33, 64, 65}, {130, 200, 17}, {65, 66, 300}, {manyRows, 150, 300}} {
 		cases = append(cases,
 			testCase{label("GatherRows", s), s.n, func(r *rig) {
 				index := r.ints("rows", func(int) int { return r.rng.IntN(s.m) }, rows)

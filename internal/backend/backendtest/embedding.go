@@ -3,7 +3,7 @@ package backendtest
 func embeddingCases() []testCase {
 	var cases []testCase
 	for _, s := range []struct{ n, v, d, first int }{
-		{0, 5, 3, 0}, {1, 1, 1, 0}, {7, 33, 17, 0}, {65, 64, 64, 64}, {130, 17, 65, 128}, {200, 70, 33, 64}, {33, 130, 7, 192},
+		{0, 5, 3, 0}, {1, 1, 1, 0}, {7, 33, 17, 0}, {65, 64, 64, 64}, {130, 17, 65, 128}, {200, 70, 33, 64}, {33, 130, 7, 192}, {manyRows, 150, 300, 64},
 	} {
 		// A third of the ids lies below or above the rows held here; those held occur several times.
 		ids := func(r *rig) *operand {

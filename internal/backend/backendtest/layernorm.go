@@ -5,7 +5,7 @@ import "math"
 func layerNormCases() []testCase {
 	const eps = 1e-5
 	var cases []testCase
-	for _, s := range [][2]int{{0, 5}, {1, 1}, {3, 1}, {2, 2}, {1, 7}, {17, 3}, {7, 33}, {33, 64}, {65, 65}, {3, 130}, {64, 17}, {200, 257}, {5, 1000}} {
+	for _, s := range [][2]int{{0, 5}, {1, 1}, {3, 1}, {2, 2}, {1, 7}, {17, 3}, {7, 33}, {33, 64}, {65, 65}, {3, 130}, {64, 17}, {200, 257}, {5, 1000}, {manyRows, manyColumns}} {
 		n, d := s[0], s[1]
 		// A mean far from 0 costs digits to a variance computed as E[x²] - μ². (It costs some to any: the float32 mean is off by
 		// 2^-24 of itself.)

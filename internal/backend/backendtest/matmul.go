@@ -10,6 +10,14 @@ import (
 // sizes are what dimensions are drawn from: small, odd, powers of two, and one beside them.
 var sizes = []int{1, 2, 3, 7, 17, 33, 64, 65, 130}
 
+// Devices cut large operands into tiles: of elements, of rows, and of columns where they sum over rows. Operands of these sizes
+// need several of any kind that is worth a tile.
+const (
+	manyElements = 70_000
+	manyRows     = 130
+	manyColumns  = 2000
+)
+
 // triples are shapes of matrix products, [N I O]: named ones, and some drawn.
 func triples() [][3]int {
 	shapes := [][3]int{{0, 3, 5}, {1, 1, 1}, {1, 64, 64}, {2, 7, 3}, {3, 1, 130}, {7, 65, 130}, {33, 130, 7}, {64, 64, 64}, {65, 3, 17}, {200, 320, 96}, {40, 1000, 200}}
@@ -81,14 +89,18 @@ func matmulCases() []testCase {
 					r.do(func(s side) { s.MatMulWeight(s.of(dw), s.of(dy), s.of(x)) })
 				}
 			}},
-			testCase{label("SumRows", s), n, func(r *rig) {
-				for _, dtype := range r.gradientTypes() {
-					dy := r.random("dy", dtype, 1, rows, numO)
-					db := r.added(arithmetic, "db", r.wide, numO)
-					r.do(func(s side) { s.SumRows(s.of(db), s.of(dy)) })
-				}
-			}},
+			sumRows(n, numO),
 		)
 	}
-	return cases
+	return append(cases, sumRows(manyRows, manyColumns))
+}
+
+func sumRows(n, numO int) testCase {
+	return testCase{label("SumRows", n, " ", numO), n, func(r *rig) {
+		for _, dtype := range r.gradientTypes() {
+			dy := r.random("dy", dtype, 1, rows, numO)
+			db := r.added(arithmetic, "db", r.wide, numO)
+			r.do(func(s side) { s.SumRows(s.of(db), s.of(dy)) })
+		}
+	}}
 }

@@ -18,6 +18,7 @@ func shards() []shard {
 	return []shard{
 		{0, 7, 0, 7, 1, 1}, {1, 1, 0, 1, 1, 1}, {3, 17, 0, 17, 1, 2}, {7, 64, 0, 64, 0.5, 2}, {17, 65, 0, 65, 2, 1}, {33, 333, 0, 333, 1.25, 2},
 		{130, 200, 0, 200, 1, 3}, {64, 64, 64, 333, 1, 2}, {65, 77, 256, 333, 0.8, 2}, {40, 128, 0, 333, 1, 2}, {33, 130, 0, 130, 1, 30},
+		{33, 60, 0, 60, 0, 1}, // temperature infinite
 	}
 }
 
@@ -27,11 +28,11 @@ func (s shard) head() backend.Head { return backend.Head{First: s.first, Scale: 
 var edgeUniforms = []float64{0, math.Nextafter(1, 0), 0.5, 0x1p-53, 1 - 0x1p-24}
 
 // rowsOfLogits is a whole vocabulary for each row of the batch, as wide numbers. Some rows are special: all equal; the largest
-// entry twice, in different blocks; one block of such logits that its probability is 0; one entry far above.
+// entry twice, in different blocks; one block of such logits that its probability is 0; one entry far above; one block of -Inf.
 func (r *rig) rowsOfLogits(s shard) []float64 {
 	logits := make([]float64, r.n*s.total)
 	for i := range logits {
-		logits[i] = round(r.wide, s.deviation/s.scale*r.rng.NormFloat64())
+		logits[i] = round(r.wide, s.deviation/max(s.scale, 0.5)*r.rng.NormFloat64())
 	}
 	for n := range r.n {
 		z := logits[n*s.total : (n+1)*s.total]
@@ -44,10 +45,14 @@ func (r *rig) rowsOfLogits(s shard) []float64 {
 		case 2:
 			top := slices.Max(z) + 1
 			z[a], z[b] = top, top
-		case 3:
+		case 3, 5:
+			less := 1e4
+			if n%6 == 5 {
+				less = math.Inf(1)
+			}
 			first := a / backend.VocabBlock * backend.VocabBlock
 			for v := first; v < min(first+backend.VocabBlock, s.total) && s.total > backend.VocabBlock; v++ {
-				z[v] -= 1e4
+				z[v] -= less
 			}
 		case 4:
 			z[a] += 100
@@ -119,7 +124,7 @@ func (d *draw) blocks() *operand {
 }
 
 func sampleCases() []testCase {
-	var cases []testCase
+	cases := withoutDistribution()
 	for _, s := range shards() {
 		cases = append(cases, testCase{label("SampleBlocks", s), s.n, func(r *rig) {
 			d := r.draw(s)

@@ -2,7 +2,7 @@
 //
 // Work is divided in two. C kernels (*.c, *.inc.h), compiled for several instruction sets and chosen at run time, compute one
 // tile on one thread. Go cuts operations into tiles, hands them to a fixed number of workers, and keeps weights packed in the
-// order in which the kernels read them. Without cgo the same tiling runs on kernels in plain Go.
+// order in which the kernels read them. Without cgo, or off unix, the same tiling runs on kernels in plain Go.
 //
 // Operations are done when their call returns. A row's bits depend neither on the other rows of the call nor on the number of
 // workers nor on how tiles were cut:

@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && unix
 
 // The kernels of the CPU backend: single-threaded, re-entrant and without state. Each works on one tile of an operation; which
 // tiles there are and who works on them is decided in Go. The structs mirror those in kernels.go field by field.

@@ -1,4 +1,4 @@
-//go:build cgo && amd64
+//go:build cgo && unix && amd64
 
 #pragma GCC target("avx2,fma")
 #define ISA "avx2"

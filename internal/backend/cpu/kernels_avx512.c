@@ -1,4 +1,4 @@
-//go:build cgo && amd64
+//go:build cgo && unix && amd64
 
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
 #define ISA "avx512"

@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && unix
 
 #define ISA "base"
 #define KERNELS alfred_kernels_base

@@ -106,6 +106,14 @@ func (goKernels) rowDot(d rowDotArgs) {
 	}
 }
 
+// origin is what logits are taken relative to: see logprob.inc.h.
+func origin(top float32) float32 {
+	if top == negInf {
+		return 0
+	}
+	return top
+}
+
 func (goKernels) vocabBlocks(v vocabBlocksArgs) {
 	for r := range v.rows {
 		for c := int64(0); c < v.columns; c += keyBlock {
@@ -119,8 +127,11 @@ func (goKernels) vocabBlocks(v vocabBlocksArgs) {
 			var sum, moment [lanes]float32
 			for i, x := range z {
 				x = float32(x * v.scale)
-				e := expf(x - top)
+				e := expf(x - origin(top))
 				sum[i%lanes] += e
+				if x == negInf {
+					x = 0
+				}
 				moment[i%lanes] = mulAdd(e, x, moment[i%lanes])
 			}
 			floatsAt(v.max, at, 1)[0], floatsAt(v.sum, at, 1)[0], floatsAt(v.moment, at, 1)[0] = top, sum16(&sum), sum16(&moment)
@@ -138,7 +149,7 @@ func (goKernels) vocabMerge(v vocabMergeArgs) {
 			}
 		}
 		for b, x := range tops {
-			e := expf(x - top)
+			e := expf(x - origin(top))
 			s, t = mulAdd(sums[b], e, s), mulAdd(moments[b], e, t)
 		}
 		copy(floatsAt(v.out, r*statColumns, 3), []float32{top, s, t})

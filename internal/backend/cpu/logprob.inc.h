@@ -1,6 +1,9 @@
 // Log-softmax over the vocabulary in blocks of 64 entries.
 
-// vocab_block gives m = max z, Σ exp(z-m) and Σ exp(z-m)·z of n scaled logits.
+// origin is what logits are taken relative to, their maximum; 0 where all are -Inf, so that e^(z-origin) is 0 and not NaN.
+INLINE float origin(float top) { return top == -__builtin_inff() ? 0 : top; }
+
+// vocab_block gives m = max z, Σ exp(z-m) and Σ exp(z-m)·z of n scaled logits. Those of -Inf take no part.
 INLINE void vocab_block(const float *z, int64_t n, float scale, float *max, float *sum, float *moment) {
 	const vf lowest = all(-__builtin_inff());
 	vf x[KEYS / W], m[NV], s[NV], t[NV];
@@ -11,9 +14,9 @@ INLINE void vocab_block(const float *z, int64_t n, float scale, float *max, floa
 	}
 	const float top = max16(m);
 	for (int i = 0; i < KEYS / W; i++) {
-		vf e = exp_(x[i] - top);
+		vf e = exp_(x[i] - origin(top));
 		s[i % NV] += e;
-		t[i % NV] = fma_(e, blend(first_of(n - i * W), x[i], (vf){0}), t[i % NV]);
+		t[i % NV] = fma_(e, blend(x[i] > lowest, x[i], (vf){0}), t[i % NV]);
 	}
 	*max = top;
 	*sum = sum16(s);
@@ -37,7 +40,7 @@ static void vocab_merge_(const struct vocab_merge *v) {
 		for (int64_t b = 0; b < v->blocks; b += W) {
 			const int64_t left = v->blocks - b;
 			float e[W];
-			store(e, exp_(get(max, F32, b, left) - top));
+			store(e, exp_(get(max, F32, b, left) - origin(top)));
 			for (int64_t i = 0; i < W && i < left; i++) {
 				s = fma1(sum[b + i], e[i], s);
 				t = fma1(moment[b + i], e[i], t);

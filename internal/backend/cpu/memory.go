@@ -46,18 +46,18 @@ func (b *buffer) Host() []byte { return b.bytes }
 type scratch struct {
 	blocks []*buffer // the first is reused; more exist only until the next reset
 	used   int       // bytes of the last block
+	least  int       // bytes of the next block
 }
 
-// reset takes back everything that was handed out.
+// reset takes back everything that was handed out. It reserves nothing, so it cannot fail: several blocks become one when bytes is
+// asked next.
 func (s *scratch) reset() {
 	if len(s.blocks) > 1 {
-		total := 0
+		s.least = s.size()
 		for _, b := range s.blocks {
-			total += b.Size()
 			b.release()
 		}
 		s.blocks = s.blocks[:0]
-		s.grow(total)
 	}
 	s.used = 0
 }
@@ -66,7 +66,7 @@ func (s *scratch) reset() {
 func (s *scratch) bytes(n int) ptr {
 	n = (n + 63) &^ 63
 	if len(s.blocks) == 0 || s.used+n > s.blocks[len(s.blocks)-1].Size() {
-		s.grow(max(n, 1<<16))
+		s.grow(max(n, s.least, 1<<16))
 	}
 	b := s.blocks[len(s.blocks)-1]
 	p := unsafe.Add(unsafe.Pointer(unsafe.SliceData(b.bytes)), s.used)
@@ -82,7 +82,7 @@ func (s *scratch) grow(n int) {
 	if err != nil {
 		panic(outOfMemory{err}) // recovered by the queue, see queue.end
 	}
-	s.blocks, s.used = append(s.blocks, b), 0
+	s.blocks, s.used, s.least = append(s.blocks, b), 0, 0
 }
 
 // size is the number of bytes held.

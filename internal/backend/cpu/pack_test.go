@@ -52,7 +52,9 @@ func TestPackedWeightsGoWithTheirStamp(t *testing.T) {
 	r := newRig(t, Options{Workers: 1}, 8<<20)
 	x, y := r.random(tensor.Float32, 1, 1, 64), r.s.Alloc(tensor.Float32, 1, 64)
 	plain := r.random(tensor.Float32, 1, 64, 64)
-	for range 5 {
+	var neighbours []*uint64 // small objects of others, which outlive the stamps
+	for i := range 200 {
+		neighbours = append(neighbours, new(uint64(i)))
 		r.s.MatMul(y, x, plain.WithStamp(&tensor.Stamp{}), backend.Epilogue{})
 	}
 	if r.d.PackedBytes() == 0 {
@@ -64,6 +66,7 @@ func TestPackedWeightsGoWithTheirStamp(t *testing.T) {
 		}
 		runtime.GC()
 	}
+	runtime.KeepAlive(neighbours)
 }
 
 // TestStreamsShareADevice runs ranks beside each other, with weights of their own and a common one.

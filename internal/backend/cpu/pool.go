@@ -14,6 +14,7 @@ type pool struct {
 	size    int
 	workers []*worker
 	idle    chan *worker
+	census  sync.Mutex // held while one caller takes all workers: two of them would wait for each other's
 }
 
 func newPool(size int) *pool {
@@ -94,6 +95,8 @@ func (p *pool) split(n, grain int, work func(w *worker, lo, hi int)) {
 }
 
 func (p *pool) scratchBytes() int {
+	p.census.Lock()
+	defer p.census.Unlock()
 	// Taking every worker keeps their scratch still.
 	var total int
 	for range p.workers {

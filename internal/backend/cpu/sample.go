@@ -32,12 +32,12 @@ func (q *queue) SampleBlocks(blocks, stats, logits, banned tensor.Tensor, head b
 			if ban := int(ints(banned)[n]) - head.First; ban >= 0 && ban < v {
 				b := ban / keyBlock
 				entries := without[:copy(without, floats(logits)[n*v+b*keyBlock:(n+1)*v])]
-				entries[ban%keyBlock] = float32(math.Inf(-1))
-				q.kernels.vocabBlocks(one.blocks(start(entries), 1, 0, len(entries), len(entries), scale))
-				out[2*b], out[2*b+1] = one.max[0], one.sum[0]
-				if math.IsInf(float64(out[2*b]), -1) {
-					out[2*b+1] = 0
+				for i, x := range entries {
+					entries[i] = float32(x * scale)
 				}
+				entries[ban%keyBlock] = negInf // after scaling: -Inf·0 would be NaN
+				q.kernels.vocabBlocks(one.blocks(start(entries), 1, 0, len(entries), len(entries), 1))
+				out[2*b], out[2*b+1] = one.max[0], one.sum[0]
 			}
 		}
 	})
@@ -59,12 +59,9 @@ func (q *queue) SamplePick(tokens, stats, logits, blocks, uniforms, banned tenso
 	}
 	q.draw(tokens, stats, logits, banned, d, func(w *worker, z row32, n int) (int, bool) {
 		sums := floats(blocks)[2*n*count : 2*(n+1)*count]
-		if !numbers(sums) {
+		top, ok := summit(sums)
+		if !ok {
 			return z.any(d.First)
-		}
-		top := math.Inf(-1)
-		for b := range count {
-			top = max(top, float64(sums[2*b]))
 		}
 		if d.Greedy {
 			return z.largest(sums, first, top)
@@ -73,27 +70,29 @@ func (q *queue) SamplePick(tokens, stats, logits, blocks, uniforms, banned tenso
 	})
 }
 
-// numbers reports whether no x is NaN or +Inf; a block of banned entries has -Inf.
-func numbers(xs []float32) bool {
-	for _, x := range xs {
-		if x != x || x > math.MaxFloat32 {
-			return false
-		}
+// summit is the largest logit of a row, from the sums of its blocks. It is false when the row is no distribution.
+func summit(sums []float32) (top float64, ok bool) {
+	most, mass := negInf, negInf // NaN as soon as there is one
+	for b := range len(sums) / 2 {
+		most, mass = max(most, sums[2*b]), max(mass, sums[2*b+1])
 	}
-	return true
+	return float64(most), peaks(most) && mass <= math.MaxFloat32
 }
 
-// any is a token for a row without a distribution: the lowest entry of the vocabulary that is not banned, where it is held. The
-// statistics are NaN and tell what happened.
+// peaks reports whether logits with this maximum, NaN when one is NaN, are a distribution.
+func peaks(top float32) bool { return top > negInf && top <= math.MaxFloat32 }
+
+// any is a token for a row that is no distribution: the lowest entry of the vocabulary that is not banned, where it is held. It is
+// false when there is none.
 func (z row32) any(first int) (int, bool) {
+	if first > 0 {
+		return none, true // entries 0 and 1 are in the first block, which one rank holds
+	}
 	entry := 0
-	if z.banned+first == 0 {
+	if z.banned == 0 {
 		entry = 1
 	}
-	if i := entry - first; i >= 0 && i < len(z.logits) {
-		return i, true
-	}
-	return none, true
+	return entry, entry < len(z.logits)
 }
 
 // none is the choice of a row whose token another rank holds.
@@ -155,9 +154,9 @@ func (z row32) largest(sums []float32, first int, top float64) (int, bool) {
 				best, most = v, x
 			}
 		}
-		return best, !math.IsInf(top, -1) && (best != none || lo == hi)
+		return best, best != none || lo == hi
 	}
-	return none, false // top is not a number
+	return none, false
 }
 
 // invert finds the entry at which the cumulative distribution passes u. Every rank finds the same block.
@@ -168,7 +167,7 @@ func (z row32) invert(sums []float32, first int, top, u float64) (int, bool) {
 		total += weight(b)
 	}
 	chosen, before := walk(len(sums)/2, u*total, weight)
-	if chosen == none || math.IsInf(total, 0) || math.IsNaN(total) {
+	if chosen == none {
 		return none, false
 	}
 	lo, hi := z.block(chosen - first)

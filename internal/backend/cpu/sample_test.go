@@ -55,3 +55,36 @@ func TestLogitsThatAreNotNumbers(t *testing.T) {
 		}
 	}
 }
+
+// TestScaleBeyondFloat32: a temperature so small that scaled logits, or the scale itself, are infinite in float32 gives rows that
+// are no distribution, and no error.
+func TestScaleBeyondFloat32(t *testing.T) {
+	for _, scale := range []float64{1e38, 1e40} {
+		for name, draw := range map[string]backend.Draw{"pick": {TopP: 1}, "greedy": {TopP: 1, Greedy: true}, "truncated": {TopP: 0.9, TopK: 2}, "nucleus": {TopP: 0.9}} {
+			r := newRig(t, Options{Workers: 1}, 1<<16)
+			s := r.s
+			draw.Scale = scale
+			logits, uniforms := s.Alloc(tensor.Float32, 1, 3), s.Alloc(tensor.Float64, 1)
+			s.Upload(logits, backend.Float32s([]float32{1, 10, 5}))
+			s.Upload(uniforms, backend.Float64s([]float64{0.5}))
+			banned := r.ints([]int{1}, func(int) int { return -1 })
+			tokens, stats, blocks := s.Alloc(tensor.Int32, 1), s.Alloc(tensor.Float32, 1, 4), s.Alloc(tensor.Float32, 1, 1, 2)
+			s.SampleBlocks(blocks, stats, logits, banned, draw.Head)
+			if draw.TopP < 1 {
+				s.SampleTruncated(tokens, stats, logits, uniforms, banned, draw)
+			} else {
+				s.SamplePick(tokens, stats, logits, blocks, uniforms, banned, draw)
+			}
+			logp, lse, entropy := s.Alloc(tensor.Float32, 1), s.Alloc(tensor.Float32, 1), s.Alloc(tensor.Float32, 1)
+			s.LogProbMerge(logp, lse, entropy, stats.Reshape(1, 1, 4))
+			token := []int32{-1}
+			if err := s.Download(backend.Int32s(token), tokens).Wait(); err != nil || token[0] != 0 {
+				t.Errorf("scale %g, %s: token %d, %v", scale, name, token[0], err)
+				continue
+			}
+			if p := r.read(logp)[0]; !math.IsNaN(p) && !math.IsInf(p, 0) {
+				t.Errorf("scale %g, %s: log-prob %v", scale, name, p)
+			}
+		}
+	}
+}

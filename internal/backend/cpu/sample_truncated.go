@@ -23,9 +23,6 @@ func (q *queue) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.T
 		return
 	}
 	q.draw(tokens, stats, logits, banned, d, func(w *worker, z row32, n int) (int, bool) {
-		if !numbers(z.logits) {
-			return z.any(d.First)
-		}
 		return q.truncated(w, z, d, doubles(uniforms)[n])
 	})
 }
@@ -39,8 +36,8 @@ func (q *queue) truncated(w *worker, z row32, d backend.Draw, u float64) (int, b
 		zs[v] = float32(z.at(v))
 		top = max(top, zs[v])
 	}
-	if math.IsInf(float64(top), -1) {
-		return none, false
+	if !peaks(top) {
+		return z.any(d.First)
 	}
 	for v, x := range zs {
 		weights[v] = x - top

@@ -157,7 +157,7 @@ INLINE vf exp_sum(vf hi, vf lo) {
 	const float shift = 12582912.0f; // 1.5·2²³: adding it rounds to an integer
 	vf x = hi + lo;
 	vf t = fma_(x, all(1.44269504088896341f), all(shift));
-	vi n = (vi)t - (vi)all(shift);
+	vu n = (vu)t - (vu)all(shift); // unsigned: of numbers that are selected away below it wraps
 	vf k = t - shift;
 	vf r = fma_(k, all(-0x1.62e4p-1f), hi) + lo; // the upper 15 bits of ln 2: k times it is exact
 	r = fma_(k, all(-0x1.7f7d1cp-20f), r);
@@ -166,7 +166,7 @@ INLINE vf exp_sum(vf hi, vf lo) {
 	q = fma_(q, r, all(0x1.55549p-3f));
 	q = fma_(q, r, all(0x1.fffffcp-2f));
 	vf p = fma_(r * r, q, r) + 1.0f;
-	vi bits = (vi)p + (n << 23);
+	vi bits = (vi)((vu)p + (n << 23));
 	bits = select_(x < -87.33f, (vi){0}, bits);
 	bits = select_(x > 88.7228f, (vi)all(__builtin_inff()), bits);
 	return (vf)select_(x != x, (vi)x, bits);

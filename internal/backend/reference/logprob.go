@@ -101,6 +101,9 @@ func summarise(stats, zV []float64) {
 	}
 	sum, sumZ := 0.0, 0.0
 	for _, z := range zV {
+		if math.IsInf(z, -1) {
+			continue
+		}
 		sum += math.Exp(z - top)
 		sumZ += math.Exp(z-top) * z
 	}

@@ -54,21 +54,22 @@ func (q *queue) SamplePick(tokens, stats, logits, blocks, uniforms, banned tenso
 		zV := scaled(logits, n, d.Scale)
 		ban(zV, int(i32(banned)[n])-d.First)
 		blocksB2 := row(f64(blocks), n, blocks.Cols())
-		top := math.Inf(-1)
+		top, sum := math.Inf(-1), 0.0
 		for b := range numBlocks {
-			top = max(top, blocksB2[2*b])
-		}
-		if math.IsInf(top, -1) {
-			q.failf(op, "row %d has no entry to choose from", n)
-			return
+			top, sum = max(top, blocksB2[2*b]), sum+blocksB2[2*b+1]
 		}
 		v := none
-		if d.Greedy {
+		switch {
+		case !isDistribution(top) || math.IsNaN(sum):
+			v = anyEntry(i32(banned)[n], d.First, len(zV))
+		case d.Greedy:
 			v = largestIn(zV, blocksB2, first, top)
-		} else {
+		default:
 			v = invert(zV, blocksB2, first, top, f64(uniforms)[n])
 		}
-		choose(tokens, stats, zV, n, v, d.First)
+		if !q.choose(op, tokens, stats, zV, n, v, d.First) {
+			return
+		}
 	}
 }
 
@@ -82,42 +83,75 @@ func (q *queue) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.T
 	for n := range logits.Dim(0) {
 		zV := scaled(logits, n, d.Scale)
 		ban(zV, int(i32(banned)[n])-d.First)
-		ranked := rankEntries(zV)
-		if len(ranked) == 0 {
-			q.failf(op, "row %d has no entry to choose from", n)
+		top := math.Inf(-1)
+		for _, z := range zV {
+			top = max(top, z)
+		}
+		v := anyEntry(i32(banned)[n], d.First, len(zV))
+		if isDistribution(top) {
+			v = drawTruncated(zV, f64(uniforms)[n], d)
+		}
+		if !q.choose(op, tokens, stats, zV, n, v, d.First) {
 			return
 		}
-		if d.TopK > 0 {
-			ranked = ranked[:min(d.TopK, len(ranked))]
-		}
-		weights, total := make([]float64, len(ranked)), 0.0
-		for i, v := range ranked {
-			weights[i] = math.Exp(zV[v] - zV[ranked[0]])
-			total += weights[i]
-		}
-		kept, sum := 0, 0.0
-		for kept < len(ranked) && (kept == 0 || d.TopP == 1 || sum < d.TopP*total) {
-			sum += weights[kept]
-			kept++
-		}
-		if d.Greedy {
-			kept = min(kept, 1)
-		}
-		v := none
-		if i := walk(weights[:kept], f64(uniforms)[n]*sum); i >= 0 {
-			v = ranked[i]
-		}
-		choose(tokens, stats, zV, n, v, d.First)
 	}
 }
 
+// drawTruncated ranks the entries of a row, cuts them by TopK and TopP, and inverts the cumulative distribution of the rest at u.
+func drawTruncated(zV []float64, u float64, d backend.Draw) int {
+	ranked := rankEntries(zV)
+	if d.TopK > 0 {
+		ranked = ranked[:min(d.TopK, len(ranked))]
+	}
+	weights, total := make([]float64, len(ranked)), 0.0
+	for i, v := range ranked {
+		weights[i] = math.Exp(zV[v] - zV[ranked[0]])
+		total += weights[i]
+	}
+	kept, sum := 0, 0.0
+	for kept < len(ranked) && (kept == 0 || d.TopP == 1 || sum < d.TopP*total) {
+		sum += weights[kept]
+		kept++
+	}
+	if d.Greedy {
+		kept = min(kept, 1)
+	}
+	return ranked[walk(weights[:kept], u*sum)]
+}
+
+// isDistribution reports whether logits with this maximum, NaN when one is NaN, are a distribution.
+func isDistribution(top float64) bool { return !math.IsNaN(top) && !math.IsInf(top, 0) }
+
+// nothing is the choice where every entry is banned.
+const nothing = -2
+
+// anyEntry is what a row that is no distribution gives: the lowest entry that is not banned, or none when another rank holds it.
+func anyEntry(banned int32, first, held int) int {
+	if first > 0 {
+		return none // entries 0 and 1 are in the first block, which one rank holds
+	}
+	entry := 0
+	if banned == 0 {
+		entry = 1
+	}
+	if entry >= held {
+		return nothing
+	}
+	return entry
+}
+
 // choose writes the token of row n, entry v of those held here, and adds its logit to the statistics.
-func choose(tokens, stats tensor.Tensor, zV []float64, n, v, first int) {
+func (q *queue) choose(op string, tokens, stats tensor.Tensor, zV []float64, n, v, first int) bool {
 	i32(tokens)[n] = 0
-	if v != none {
+	switch v {
+	case nothing:
+		q.failf(op, "row %d has no entry to choose from", n)
+	case none:
+	default:
 		i32(tokens)[n] = int32(first + v)
 		row(f64(stats), n, numStats)[statTarget] += zV[v]
 	}
+	return q.err == nil
 }
 
 // largestIn is the first entry equal to top, the largest of the vocabulary, or none when another rank holds it.

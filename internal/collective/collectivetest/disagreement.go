@@ -56,7 +56,7 @@ func disagreement(o opener, ranks int) error {
 				}
 				return p.s.Sync()
 			}
-			err := o.run(ranks, func(p *peer) error {
+			err := o.runToEnd(ranks, func(p *peer) error {
 				return names(calls(p, p.group, p.rank == odd), odd, ranks)
 			})
 			if err != nil {
@@ -70,7 +70,7 @@ func disagreement(o opener, ranks int) error {
 	if ranks < 4 {
 		return nil
 	}
-	return o.run(ranks, func(p *peer) error { // ranks 1 and 3 are 0 and 1 of their group; people know them by the former
+	return o.runToEnd(ranks, func(p *peer) error { // ranks 1 and 3 are 0 and 1 of their group; people know them by the former
 		if p.rank%2 == 0 {
 			return nil
 		}
@@ -104,7 +104,7 @@ func disagreementOfMessages(o opener, ranks int) error {
 		dtype tensor.DType
 		n     int
 	}{{tensor.Float32, 5}, {tensor.Int32, 4}, {tensor.BFloat16, 8}, {tensor.Float32, 0}} {
-		err := o.run(ranks, func(p *peer) error {
+		err := o.runToEnd(ranks, func(p *peer) error {
 			switch p.rank {
 			case 0:
 				p.group.Send(p.s, p.s.Zeros(tensor.Float32, 4), last)
@@ -138,7 +138,7 @@ func badOperands(o opener, ranks int) error {
 		"all-gather into nothing":             func(p *peer) { p.group.AllGather(p.s, tensor.Tensor{}, zeros(p, 2)) },
 	} {
 		for _, everybody := range []bool{true, false} {
-			err := o.run(ranks, func(p *peer) error {
+			err := o.runToEnd(ranks, func(p *peer) error {
 				if everybody || p.rank == ranks-1 {
 					call(p)
 				} else {

@@ -177,7 +177,7 @@ func afterAbort(o opener, ranks int) error {
 	ready.Add(ranks)
 	aborted.Add(1)
 	world, device := o.open(ranks)
-	err := o.runIn(world, device, ranks, func(p *peer) error {
+	return o.runToEndIn(world, device, ranks, func(p *peer) error {
 		next, before := (p.rank+1)%ranks, (p.rank+ranks-1)%ranks
 		p.group.Send(p.s, p.s.Zeros(tensor.Float32, 3), next)
 		if err := p.s.Sync(); err != nil {
@@ -212,7 +212,20 @@ func afterAbort(o opener, ranks int) error {
 		}
 		return nil
 	})
-	return err
+}
+
+// abortAtTheEnd: when no rank calls anything any more, Run still says that the world was aborted, and why.
+func abortAtTheEnd(o opener, ranks int) error {
+	err := o.run(ranks, func(p *peer) error {
+		if p.rank == ranks-1 {
+			p.group.Abort(errCause)
+		}
+		return nil
+	})
+	if !errors.Is(err, errCause) || !errors.Is(err, collective.ErrAborted) {
+		return fmt.Errorf("Run says: %v", err)
+	}
+	return nil
 }
 
 // abortFromOutside: whoever holds the world can end it, and Run says why, once.

@@ -249,6 +249,16 @@ var faults = []fault{
 	{"errors are lost", "failing rank", false, func() (wrap, runner) {
 		return nil, func(w *inproc.World, body func(int) error) error { w.Run(body); return nil }
 	}},
+	{"an end that no rank has met is lost", "abort at the end", false, func() (wrap, runner) {
+		return nil, func(w *inproc.World, body func(int) error) error {
+			errs := make([]error, 16)
+			err := w.Run(func(rank int) error { errs[rank] = body(rank); return errs[rank] })
+			if errors.Join(errs...) == nil {
+				return nil
+			}
+			return err
+		}
+	}},
 	{"others' errors too", "own causes", false, func() (wrap, runner) {
 		return nil, func(w *inproc.World, body func(int) error) error {
 			errs := make([]error, 16)

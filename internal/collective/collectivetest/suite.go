@@ -16,7 +16,8 @@ import (
 
 // World is a set of ranks that the implementation connects.
 type World interface {
-	// Run runs body for every rank at the same time and joins the errors that ranks caused themselves.
+	// Run runs body for every rank at the same time and joins the errors that ranks caused themselves. When there are none and the
+	// world was aborted, it says why.
 	Run(body func(rank int) error) error
 	// Group is rank's handle on the group of members.
 	Group(rank int, members []int) collective.Group
@@ -77,6 +78,7 @@ var checks = []check{
 	{"own causes", []int{3, 4}, little, ownCauses},
 	{"after abort", several, little, afterAbort},
 	{"abort from outside", several, little, abortFromOutside},
+	{"abort at the end", any5, little, abortAtTheEnd},
 }
 
 // opener makes worlds whose ranks have so much memory and are not waited for longer than patience.
@@ -115,6 +117,27 @@ func (o opener) runIn(world World, device func(int) backend.Device, ranks int, b
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	world.Abort(errLate)
 	return fmt.Errorf("%w; after %v they do this:\n%s", errLate, o.patience, stacks)
+}
+
+// runToEnd is run for bodies that end the world and look at what they get themselves. Run says all the same that it has ended.
+func (o opener) runToEnd(ranks int, body func(p *peer) error) error {
+	world, device := o.open(ranks)
+	return o.runToEndIn(world, device, ranks, body)
+}
+
+func (o opener) runToEndIn(world World, device func(int) backend.Device, ranks int, body func(p *peer) error) error {
+	problems := make([]error, ranks)
+	err := o.runIn(world, device, ranks, func(p *peer) error {
+		problems[p.rank] = body(p) // which may hold ErrAborted: then Run would leave it out
+		return problems[p.rank]
+	})
+	if errors.Is(err, errLate) {
+		return err
+	}
+	if !errors.Is(err, collective.ErrAborted) {
+		problems = append(problems, fmt.Errorf("of a world that has ended, Run says: %v", err))
+	}
+	return errors.Join(problems...)
 }
 
 // peer is one rank of a world.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"alfred/internal/tensor"
 )
@@ -42,10 +43,11 @@ func newShared(w *World, members []int) *shared {
 	return g
 }
 
-// grow makes room for a result of n bytes.
+// grow makes room for a result of n bytes, aligned for elements of any type: the next result may have others.
 func (g *shared) grow(n int) {
 	if cap(g.result) < n {
-		g.result = make([]byte, n)
+		words := make([]uint64, (n+7)/8)
+		g.result = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words))
 	}
 	g.result = g.result[:n]
 }

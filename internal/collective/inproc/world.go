@@ -77,7 +77,7 @@ func (w *World) err() error {
 
 // Run runs body once per rank, each in a goroutine of its own, and waits for all of them. When one returns an error, panics,
 // or returns while others wait for it, they are freed from their collectives. The result joins the errors that ranks caused
-// themselves.
+// themselves; of a world that was aborted otherwise it is the cause.
 func (w *World) Run(body func(rank int) error) error {
 	w.mu.Lock()
 	clear(w.ended)
@@ -93,18 +93,16 @@ func (w *World) Run(body func(rank int) error) error {
 	}
 	wg.Wait()
 	var own []error
-	freed := false
 	for rank, err := range errs {
 		switch {
-		case errors.Is(err, collective.ErrAborted):
-			freed = true
+		case errors.Is(err, collective.ErrAborted): // another's fault
 		case err != nil && w.ranks > 1:
 			own = append(own, fmt.Errorf("rank %d: %w", rank, err))
 		case err != nil:
 			own = append(own, err)
 		}
 	}
-	if own == nil && freed { // nobody's own fault: say once why
+	if own == nil { // nobody's own fault: say once why the world has ended, if it has, whether or not a rank has noticed
 		return w.err()
 	}
 	return errors.Join(own...)
