@@ -150,7 +150,7 @@ func (c *attention) products(scores, tiles, keys []float32, rows, n int) {
 	c.kernels.multiply(multiplyArgs{
 		a: start(tiles), b: start(keys), y: start(scores), k: int64(c.dim), rows: int64(rows),
 		columns: int64(roundUp(n, c.kernels.panel())), ld: keyBlock, panelStride: int64(c.dim * c.kernels.panel()),
-		layout: layoutTiles, bType: float32Type, yType: float32Type, mode: store,
+		layout: layoutTiles, aType: float32Type, bType: float32Type, yType: float32Type, mode: store,
 	})
 }
 

@@ -146,7 +146,7 @@ func (c *attentionGrad) keys(w *worker, t tokenTile, dk, dv tensor.Tensor) {
 func (c *attentionGrad) accumulate(acc, a, right []float32, layout int32, rows, k int) {
 	c.kernels.multiply(multiplyArgs{
 		a: start(a), b: start(right), y: start(acc), k: int64(k), rows: int64(rows), columns: int64(c.padded), ld: int64(c.padded),
-		panelStride: int64(k * c.kernels.panel()), layout: layout, bType: float32Type, yType: float32Type, mode: resume,
+		panelStride: int64(k * c.kernels.panel()), layout: layout, aType: float32Type, bType: float32Type, yType: float32Type, mode: resume,
 	})
 }
 

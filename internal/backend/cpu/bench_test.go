@@ -83,17 +83,22 @@ func processorTime() time.Duration {
 
 // BenchmarkPeak multiplies a tile that stays in the first-level cache: the practical peak of one worker.
 func BenchmarkPeak(b *testing.B) {
-	c := newBench(b, 1<<20)
-	k, rows := 64, 4*c.d.kernels.rowTile()
-	columns := c.d.kernels.panel()
-	a, w, y := c.random(tensor.Float32, 1, rows, k), c.random(tensor.Float32, 1, k, columns), c.random(tensor.Float32, 1, rows, columns)
-	args := multiplyArgs{a: at(a), b: at(w), y: at(y), k: int64(k), rows: int64(rows), columns: int64(columns), ld: int64(columns),
-		panelStride: int64(k * columns), layout: layoutTiles, bType: float32Type, yType: float32Type}
-	c.time(2*100*float64(rows*k*columns), "GFLOP/s", func() {
-		for range 100 {
-			c.d.kernels.multiply(args)
-		}
-	})
+	for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
+		b.Run(dtype.String(), func(b *testing.B) {
+			c := newBench(b, 1<<20)
+			k, rows := 64, 4*c.d.kernels.rowTile()
+			columns := c.d.kernels.panel()
+			left := tensor.DType(productType(c.d.kernels, int32(dtype), int32(dtype)))
+			a, w, y := c.random(left, 1, rows, k), c.random(dtype, 1, k, columns), c.random(tensor.Float32, 1, rows, columns)
+			args := multiplyArgs{a: at(a), b: at(w), y: at(y), k: int64(k), rows: int64(rows), columns: int64(columns), ld: int64(columns),
+				panelStride: int64(k * columns), layout: layoutTiles, aType: kind(a), bType: kind(w), yType: float32Type}
+			c.time(2*100*float64(rows*k*columns), "GFLOP/s", func() {
+				for range 100 {
+					c.d.kernels.multiply(args)
+				}
+			})
+		})
+	}
 }
 
 func BenchmarkMatMul(b *testing.B) {
@@ -108,16 +113,18 @@ func BenchmarkMatMul(b *testing.B) {
 		}
 	}
 	const n, o, i = 512, 2048, 512
-	b.Run("input gradient", func(b *testing.B) {
-		c := newBench(b, 64<<20)
-		dx, dy, w := c.random(tensor.Float32, 1, n, i), c.random(tensor.Float32, 1, n, o), c.weight(tensor.Float32, o, i)
-		c.time(2*n*o*i, "GFLOP/s", func() { c.s.MatMulInput(dx, dy, w) })
-	})
-	b.Run("weight gradient", func(b *testing.B) {
-		c := newBench(b, 64<<20)
-		dw, dy, x := c.random(tensor.Float32, 1, o, i), c.random(tensor.Float32, 1, n, o), c.random(tensor.Float32, 1, n, i)
-		c.time(2*n*o*i, "GFLOP/s", func() { c.s.MatMulWeight(dw, dy, x) })
-	})
+	for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
+		b.Run(dtype.String()+"/input gradient", func(b *testing.B) {
+			c := newBench(b, 64<<20)
+			dx, dy, w := c.random(dtype, 1, n, i), c.random(dtype, 1, n, o), c.weight(dtype, o, i)
+			c.time(2*n*o*i, "GFLOP/s", func() { c.s.MatMulInput(dx, dy, w) })
+		})
+		b.Run(dtype.String()+"/weight gradient", func(b *testing.B) {
+			c := newBench(b, 64<<20)
+			dw, dy, x := c.random(tensor.Float32, 1, o, i), c.random(dtype, 1, n, o), c.random(dtype, 1, n, i)
+			c.time(2*n*o*i, "GFLOP/s", func() { c.s.MatMulWeight(dw, dy, x) })
+		})
+	}
 	b.Run("packing", func(b *testing.B) {
 		c := newBench(b, 64<<20)
 		stamp := &tensor.Stamp{}
@@ -171,11 +178,17 @@ func BenchmarkAttention(b *testing.B) {
 }
 
 func BenchmarkLogProb(b *testing.B) {
+	for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
+		b.Run(dtype.String(), func(b *testing.B) { benchmarkLogProb(b, dtype) })
+	}
+}
+
+func benchmarkLogProb(b *testing.B, dtype tensor.DType) {
 	const n, d, v = 1024, 512, 65024
 	c := newBench(b, 512<<20)
-	h, w := c.random(tensor.Float32, 1, n, d), c.weight(tensor.Float32, v, d)
+	h, w := c.random(dtype, 1, n, d), c.weight(dtype, v, d)
 	targets := c.s.Zeros(tensor.Int32, n)
-	dh, dw := c.s.Zeros(tensor.Float32, n, d), c.s.Zeros(tensor.Float32, v, d)
+	dh, dw := c.s.Zeros(dtype, n, d), c.s.Zeros(tensor.Float32, v, d)
 	stats, logp, lse, entropy := c.s.Alloc(tensor.Float32, n, 4), c.s.Alloc(tensor.Float32, n), c.s.Alloc(tensor.Float32, n), c.s.Alloc(tensor.Float32, n)
 	dlogp := c.random(tensor.Float32, 1, n)
 	head := backend.Head{Scale: 1}

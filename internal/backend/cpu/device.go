@@ -12,7 +12,7 @@ import (
 // Options of a Device.
 type Options struct {
 	Workers int    // tiles computed at a time; 0 for GOMAXPROCS
-	ISA     string // avx512, avx2, base or go; empty for the best that the machine has
+	ISA     string // avx512bf16, avx512, avx2, base or go; empty for the best that the machine has
 }
 
 // Device is the processor. Several goroutines may use one Device, each through a Stream of its own; they share the workers

@@ -119,18 +119,22 @@ func TestGeluWithinUlps(t *testing.T) {
 	}
 }
 
-// TestSameBitsOnOtherInstructionSets: targets with fused multiply-add agree with each other, and so do those without.
+// TestSameBitsOnOtherInstructionSets: targets with fused multiply-add agree with each other, and so do those without; the one that
+// multiplies pairs of bfloat16 agrees with the others in float32.
 func TestSameBitsOnOtherInstructionSets(t *testing.T) {
 	have := map[string]bool{}
 	for _, isa := range InstructionSets() {
 		have[isa] = true
 	}
-	for _, pair := range [][2]string{{"avx512", "avx2"}, {"base", "go"}} {
+	for _, pair := range [][2]string{{"avx512bf16", "avx512"}, {"avx512", "avx2"}, {"base", "go"}} {
 		t.Run(pair[0]+" and "+pair[1], func(t *testing.T) {
 			if !have[pair[0]] || !have[pair[1]] {
 				t.Skip("not both on this machine and in this build")
 			}
 			for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
+				if pair[0] == "avx512bf16" && dtype == tensor.BFloat16 {
+					continue
+				}
 				a, b := everything(newRig(t, Options{Workers: 2, ISA: pair[0]}, 64<<20), dtype), everything(newRig(t, Options{Workers: 1, ISA: pair[1]}, 64<<20), dtype)
 				for i := range a {
 					if !bytes.Equal(a[i].bits, b[i].bits) {

@@ -9,6 +9,7 @@ type kernels interface {
 	isa() string
 	rowTile() int // rows of the register tile
 	panel() int   // columns of the register tile and of a packed panel
+	pairs() bool  // bfloat16 is packed in pairs along the inner dimension, and multiplied as such
 	pack(packArgs)
 	multiply(multiplyArgs)
 	layerNorm(layerNormArgs)
@@ -70,7 +71,7 @@ type multiplyArgs struct {
 	a, b, y                           ptr
 	bias, residual                    ptr
 	k, rows, columns, ld, panelStride int64
-	layout, bType, yType, mode        int32
+	layout, aType, bType, yType, mode int32
 }
 
 type layerNormArgs struct {

@@ -7,7 +7,10 @@
 //   - products are accumulated by one fused multiply-add per term, in ascending order of the summation index (targets without
 //     such an instruction multiply, round, add and round);
 //   - a sum along a row goes over 16 lanes, element i into lane i mod 16, and the lanes are added in a fixed tree;
-//   - bfloat16 is widened when loaded and rounded to nearest even once when stored.
+//   - bfloat16 is widened when loaded and rounded to nearest even once when stored;
+//   - kernels with pairs set multiply bfloat16 by bfloat16 with an instruction that adds two neighbouring terms to a chain at a
+//     time: terms 2i and 2i+1 for ascending i, a missing last one being 0. Their bfloat16 panels and tiles are
+//     [k/2][width][2], with k rounded up to even.
 #ifndef ALFRED_KERNELS_H
 #define ALFRED_KERNELS_H
 
@@ -45,13 +48,13 @@ struct pack {
 };
 
 struct multiply {
-	const float *a;
+	const void *a; // of a_type: float32, or bfloat16 where b is and the kernels have pairs set
 	const void *b; // panels [k][panel width], panel_stride elements apart
 	void *y;
 	const void *bias;     // [columns] of b_type, or null
 	const void *residual; // like y, or null
 	int64_t k, rows, columns, ld, panel_stride;
-	int32_t layout, b_type, y_type, mode;
+	int32_t layout, a_type, b_type, y_type, mode;
 };
 
 struct layer_norm {
@@ -186,7 +189,7 @@ struct logprob_grad {
 
 struct kernels {
 	const char *isa;
-	int32_t row_tile, panel;
+	int32_t row_tile, panel, pairs;
 	void (*pack)(const struct pack *);
 	void (*multiply)(const struct multiply *);
 	void (*layer_norm)(const struct layer_norm *);

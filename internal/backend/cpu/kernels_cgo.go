@@ -101,7 +101,7 @@ var (
 )
 
 // instructionSets in order of preference.
-var instructionSets = []string{"avx512", "avx2", "base"}
+var instructionSets = []string{"avx512bf16", "avx512", "avx2", "base"}
 
 // cKernels calls the C kernels of one instruction set.
 type cKernels struct{ table *C.struct_kernels }
@@ -121,6 +121,7 @@ func findKernels(isa string) kernels {
 func (k cKernels) isa() string  { return C.GoString(k.table.isa) }
 func (k cKernels) rowTile() int { return int(k.table.row_tile) }
 func (k cKernels) panel() int   { return int(k.table.panel) }
+func (k cKernels) pairs() bool  { return k.table.pairs != 0 }
 
 func (k cKernels) pack(a packArgs)           { C.call_pack(k.table, unsafe.Pointer(&a)) }
 func (k cKernels) multiply(a multiplyArgs)   { C.call_multiply(k.table, unsafe.Pointer(&a)) }

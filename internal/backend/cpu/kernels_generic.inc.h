@@ -16,6 +16,7 @@ const struct kernels KERNELS = {
 	.isa = ISA,
 	.row_tile = MR,
 	.panel = NR,
+	.pairs = PAIRS,
 	.pack = pack_,
 	.multiply = multiply_,
 	.layer_norm = layer_norm_,

@@ -20,6 +20,7 @@ const (
 func (goKernels) isa() string  { return "go" }
 func (goKernels) rowTile() int { return goRowTile }
 func (goKernels) panel() int   { return goPanel }
+func (goKernels) pairs() bool  { return false }
 
 // mulAdd is a·b + c, rounded twice on every processor: without the conversion Go may fuse the two.
 func mulAdd(a, b, c float32) float32 { return float32(a*b) + c }

@@ -46,12 +46,12 @@ func (q *queue) vocabulary(w tensor.Tensor, u use) (v vocabulary, release func()
 // columns are entries [lo, hi) as columns of h·wᵀ.
 func (v vocabulary) columns(w *worker, lo, hi int) panels {
 	if v.kept.data != nil {
-		return panels{data: v.kept.from(lo), dtype: v.kept.dtype, k: v.kept.k, columns: hi - lo}
+		return panels{data: v.kept.from(lo), dtype: v.kept.dtype, k: v.kept.k, depth: v.kept.depth, columns: hi - lo}
 	}
 	a := packing(v.w.Slice(lo, hi), forward)
-	a.dst, a.width = w.scratch.bytes(a.packedBytes(v.kernels.panel())), int64(v.kernels.panel())
+	a.dst, a.width = w.scratch.bytes(a.packedBytes(v.kernels)), int64(v.kernels.panel())
 	v.kernels.pack(a)
-	return panels{data: a.dst, dtype: a.dstType, k: int(a.k), columns: hi - lo}
+	return panels{data: a.dst, dtype: a.dstType, k: int(a.k), depth: depth(v.kernels, int(a.k), a.dstType), columns: hi - lo}
 }
 
 // logits is z [rows][ld] = h·wᵀ over entries [lo, hi), h packed by packLeft.
@@ -59,15 +59,16 @@ func (v vocabulary) logits(w *worker, z, h ptr, rows, lo, hi, ld int) {
 	p := v.columns(w, lo, hi)
 	v.kernels.multiply(multiplyArgs{
 		a: h, b: p.data, y: z, k: int64(p.k), rows: int64(rows), columns: int64(hi - lo), ld: int64(ld),
-		panelStride: int64(p.k * v.kernels.panel()), layout: layoutTiles, bType: p.dtype, yType: float32Type, mode: store,
+		panelStride: int64(p.depth * v.kernels.panel()), layout: layoutTiles, aType: productType(v.kernels, kind(v.w), p.dtype), bType: p.dtype, yType: float32Type, mode: store,
 	})
 }
 
-// packLeft packs n rows of h from row lo on as one left operand.
+// packLeft packs n rows of h from row lo on as one left operand of w, which has the same type.
 func (q *queue) packLeft(h tensor.Tensor, lo, n int) ptr {
 	a := rowsOf(h)
-	a.src, a.dst = row(h, lo), q.left.bytes(4*n*h.Dim(1))
-	a.columns, a.width, a.dstType, a.balanced = int64(n), int64(q.kernels.rowTile()), float32Type, 1
+	a.dstType = productType(q.kernels, kind(h), kind(h))
+	a.src, a.dst = row(h, lo), q.left.bytes(elementSize(a.dstType)*n*depth(q.kernels, h.Dim(1), a.dstType))
+	a.columns, a.width, a.balanced = int64(n), int64(q.kernels.rowTile()), 1
 	q.kernels.pack(a)
 	return a.dst
 }
@@ -187,7 +188,7 @@ func (q *queue) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dent
 		dz: q.scratch.floats(n * vocabGroup), acc: q.scratch.floats(n * d), right: q.scratch.floats(n * roundUp(d, q.kernels.panel())),
 	}
 	if w.Stamp() == nil {
-		g.group = q.scratch.bytes(w.DType().Size() * min(vocabGroup, w.Dim(0)) * roundUp(d, q.kernels.panel()))
+		g.group = q.scratch.bytes(w.DType().Size() * depth(q.kernels, min(vocabGroup, w.Dim(0)), kind(w)) * roundUp(d, q.kernels.panel()))
 	}
 	for lo := 0; lo < h.Dim(0); lo += gradRows {
 		g.rowsFrom(lo, min(gradRows, h.Dim(0)-lo))
@@ -246,7 +247,7 @@ func (g *logprobGrad) chunk(w *worker, left ptr, right panels, lo, n, first, fro
 	})
 	g.kernels.multiply(multiplyArgs{
 		a: start(tiles), b: right.data, y: row(g.dw, from), k: int64(n), rows: int64(to - from), columns: int64(d), ld: int64(d),
-		panelStride: int64(n * g.kernels.panel()), layout: layoutTiles, bType: float32Type, yType: float32Type, mode: add,
+		panelStride: int64(n * g.kernels.panel()), layout: layoutTiles, aType: float32Type, bType: float32Type, yType: float32Type, mode: add,
 	})
 }
 

@@ -20,7 +20,7 @@ type product struct {
 	m, n     int
 	left     packArgs // how to pack the rows of the left operand: its "columns" are the m rows
 	right    panels
-	rightRow int // the first row of right that takes part
+	rightRow int // the first row of right that takes part, an even one
 	y        ptr
 	ld       int
 	yType    int32
@@ -34,19 +34,20 @@ func (q *queue) multiply(p product) {
 	if p.m == 0 || p.n == 0 {
 		return
 	}
-	k := int(p.left.k)
-	rows := min(p.m, max(leftBytes/(4*max(k, 1)), q.kernels.rowTile()))
+	p.left.dstType = productType(q.kernels, p.left.srcType, p.right.dtype)
+	rowBytes := elementSize(p.left.dstType) * depth(q.kernels, int(p.left.k), p.left.dstType)
+	rows := min(p.m, max(leftBytes/max(rowBytes, 1), q.kernels.rowTile()))
 	q.left.reset()
-	a := q.left.bytes(4 * rows * k)
+	a := q.left.bytes(rowBytes * rows)
 	for lo := 0; lo < p.m; lo += rows {
-		q.multiplyRows(p, lo, min(rows, p.m-lo), a)
+		q.multiplyRows(p, lo, min(rows, p.m-lo), a, rowBytes)
 	}
 }
 
-// multiplyRows packs rows [lo, lo+n) of the left operand into a and multiplies them.
-func (q *queue) multiplyRows(p product, lo, n int, a ptr) {
+// multiplyRows packs rows [lo, lo+n) of the left operand into a, rowBytes each, and multiplies them.
+func (q *queue) multiplyRows(p product, lo, n int, a ptr, rowBytes int) {
 	k, tile, width := int(p.left.k), q.kernels.rowTile(), q.kernels.panel()
-	blockRows := max(1, blockBytes/(4*max(k, 1)*tile)) * tile
+	blockRows := max(1, blockBytes/(max(rowBytes, 1)*tile)) * tile
 	blocks := (n + blockRows - 1) / blockRows
 	panelCount := (p.n + width - 1) / width
 	chunks := 1
@@ -56,8 +57,8 @@ func (q *queue) multiplyRows(p product, lo, n int, a ptr) {
 	q.pool.run(blocks, func(_ *worker, b int) {
 		from, to := b*n/blocks, (b+1)*n/blocks
 		part := p.left
-		part.src, part.dst = p.left.columnsFrom(lo+from), unsafe.Add(a, 4*from*k)
-		part.columns, part.width, part.dstType, part.balanced = int64(to-from), int64(tile), float32Type, 1
+		part.src, part.dst = p.left.columnsFrom(lo+from), unsafe.Add(a, from*rowBytes)
+		part.columns, part.width, part.balanced = int64(to-from), int64(tile), 1
 		q.kernels.pack(part)
 	})
 	ySize := elementSize(p.yType)
@@ -67,10 +68,10 @@ func (q *queue) multiplyRows(p product, lo, n int, a ptr) {
 		col, end := c*panelCount/chunks*width, min((c+1)*panelCount/chunks*width, p.n)
 		offset := (lo+from)*p.ld + col
 		t := multiplyArgs{
-			a: unsafe.Add(a, 4*from*k), b: unsafe.Add(p.right.from(col), p.rightRow*width*elementSize(p.right.dtype)),
+			a: unsafe.Add(a, from*rowBytes), b: unsafe.Add(p.right.from(col), p.rightRow*width*elementSize(p.right.dtype)),
 			y: unsafe.Add(p.y, offset*ySize),
-			k: int64(k), rows: int64(to - from), columns: int64(end - col), ld: int64(p.ld), panelStride: int64(p.right.k * width),
-			layout: layoutTiles, bType: p.right.dtype, yType: p.yType, mode: p.mode,
+			k: int64(k), rows: int64(to - from), columns: int64(end - col), ld: int64(p.ld), panelStride: int64(p.right.depth * width),
+			layout: layoutTiles, aType: p.left.dstType, bType: p.right.dtype, yType: p.yType, mode: p.mode,
 		}
 		if p.bias != nil {
 			t.bias = unsafe.Add(p.bias, col*elementSize(p.right.dtype))
@@ -135,11 +136,13 @@ func (q *queue) MatMulWeight(dw, dy, x tensor.Tensor) {
 	if n == 0 {
 		return
 	}
-	step := max(1, rightBytes/(4*n*width)) * width
-	buf := q.scratch.bytes(4 * n * min(step, roundUp(i, width)))
+	packed := productType(q.kernels, kind(dy), kind(x))
+	columnBytes := elementSize(packed) * depth(q.kernels, n, packed)
+	step := max(1, rightBytes/(columnBytes*width)) * width
+	buf := q.scratch.bytes(columnBytes * min(step, roundUp(i, width)))
 	for c := 0; c < i; c += step {
 		a := columnsOf(x)
-		a.src, a.columns, a.dstType = a.columnsFrom(c), int64(min(step, i-c)), float32Type
+		a.src, a.columns, a.dstType = a.columnsFrom(c), int64(min(step, i-c)), packed
 		q.multiply(product{
 			m: dy.Dim(1), n: int(a.columns), left: columnsOf(dy), right: packPanels(q.kernels, q.pool, a, buf),
 			y: unsafe.Add(at(dw), 4*c), ld: i, yType: kind(dw), mode: add,

@@ -4,6 +4,9 @@
 // therefore does not show in the bits.
 
 #define NR (2 * W) // columns of a panel
+#ifndef PAIRS
+#define PAIRS 0 // whether bfloat16 lies in pairs of neighbours along k; see kernels.h
+#endif
 
 INLINE void transpose(vf x[W]) {
 	// log2(W) perfect shuffles of the W rows.
@@ -57,15 +60,27 @@ INLINE void pack_as(const struct pack *p, const int S, const int D) {
 	}
 }
 
+#if PAIRS
+#include "pairs.inc.h"
+#else
+INLINE void pack_bf16(const struct pack *p) { pack_as(p, BF16, BF16); }
+#endif
+
 static void pack_(const struct pack *p) {
 	if (p->src_type == F32) pack_as(p, F32, F32);
 	else if (p->dst_type == F32) pack_as(p, BF16, F32);
-	else pack_as(p, BF16, BF16);
+	else pack_bf16(p);
 }
 
+#if !PAIRS
+// right reads W columns of row k of a panel.
+INLINE vf right(const void *b, const int T, int64_t k, int64_t column) { return get(b, T, k * NR + column, W); }
+#endif
+
 // tile computes c[r][0..NR) for mr rows: a(r, k) is at a[k*ak + r*ar].
-INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, int64_t k, const float *restrict a,
+INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, int64_t k, const void *restrict left,
 		 const void *restrict b, float *restrict c, int64_t ld, int start) {
+	const float *a = left;
 	vf acc[MR][2];
 #pragma GCC unroll 16
 	for (int r = 0; r < mr; r++) {
@@ -73,7 +88,7 @@ INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, 
 		acc[r][1] = start ? load(c + r * ld + W) : (vf){0};
 	}
 	for (int64_t i = 0; i < k; i++) {
-		vf b0 = get(b, T, i * NR, W), b1 = get(b, T, i * NR + W, W);
+		vf b0 = right(b, T, i, 0), b1 = right(b, T, i, W);
 #pragma GCC unroll 16
 		for (int r = 0; r < mr; r++) {
 			vf x = all(a[r * ar]);
@@ -89,19 +104,19 @@ INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, 
 	}
 }
 
-typedef void tile_fn(int64_t, const float *restrict, const void *restrict, float *restrict, int64_t, int);
+typedef void tile_fn(int64_t, const void *restrict, const void *restrict, float *restrict, int64_t, int);
 
 #define TILES(mr)                                                                                                                \
-	static void tile_f32_##mr(int64_t k, const float *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) {  \
+	static void tile_f32_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) {  \
 		tile(mr, mr, 1, F32, k, a, b, c, ld, s);                                                                           \
 	}                                                                                                                          \
-	static void tile_bf16_##mr(int64_t k, const float *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
+	static void tile_bf16_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
 		tile(mr, mr, 1, BF16, k, a, b, c, ld, s);                                                                          \
 	}                                                                                                                          \
-	static void tile_rows_##mr(int64_t k, const float *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
+	static void tile_rows_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
 		tile(mr, 1, KEYS, F32, k, a, b, c, ld, s);                                                                         \
 	}                                                                                                                          \
-	static void tile_cols_##mr(int64_t k, const float *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
+	static void tile_cols_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
 		tile(mr, KEYS, 1, F32, k, a, b, c, ld, s);                                                                         \
 	}
 
@@ -125,6 +140,11 @@ static tile_fn *const tiles_f32[MR + 1] = LIST(tile_f32_);
 static tile_fn *const tiles_bf16[MR + 1] = LIST(tile_bf16_);
 static tile_fn *const tiles_rows[MR + 1] = LIST(tile_rows_);
 static tile_fn *const tiles_cols[MR + 1] = LIST(tile_cols_);
+#if PAIRS
+static tile_fn *const tiles_dot[MR + 1] = LIST(tile_dot_);
+#else
+static tile_fn *const *const tiles_dot = 0; // not asked for
+#endif
 
 // finish stores n columns of mr rows: acc + bias + residual, or y + acc, rounded once.
 INLINE void finish(const struct multiply *m, const int Y, const float *acc, int64_t row, int64_t col, int64_t mr, int64_t n) {
@@ -141,8 +161,9 @@ INLINE void finish(const struct multiply *m, const int Y, const float *acc, int6
 }
 
 static void multiply_(const struct multiply *m) {
-	tile_fn *const *tiles = m->layout == A_ROWS ? tiles_rows : m->layout == A_COLUMNS ? tiles_cols : m->b_type == F32 ? tiles_f32 : tiles_bf16;
+	tile_fn *const *tiles = m->layout == A_ROWS ? tiles_rows : m->layout == A_COLUMNS ? tiles_cols : m->a_type == BF16 ? tiles_dot : m->b_type == F32 ? tiles_f32 : tiles_bf16;
 	const int64_t bsize = m->b_type == F32 ? 4 : 2;
+	const int64_t row = m->layout == A_ROWS ? 4 * KEYS : m->layout == A_COLUMNS ? 4 : m->a_type == BF16 ? 2 * (m->k + (m->k & 1)) : 4 * m->k; // bytes
 	const int plain = m->y_type == F32 && m->mode != ADD && !m->bias && !m->residual;
 	float acc[MR * NR] __attribute__((aligned(64)));
 	for (int64_t c = 0; c < m->columns; c += NR) {
@@ -150,7 +171,7 @@ static void multiply_(const struct multiply *m) {
 		const int64_t n = m->columns - c < NR ? m->columns - c : NR;
 		for (int64_t r = 0; r < m->rows;) {
 			const int64_t mr = cut(m->rows, r, MR, 1);
-			const float *a = m->a + (m->layout == A_TILES ? r * m->k : m->layout == A_ROWS ? r * KEYS : r);
+			const char *a = (const char *)m->a + r * row;
 			float *y = (float *)m->y + r * m->ld + c;
 			if (plain && n == NR) {
 				tiles[mr](m->k, a, b, y, m->ld, m->mode == CONTINUE);

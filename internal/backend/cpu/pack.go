@@ -17,12 +17,30 @@ const (
 	backward            // dy·w: columns are the I inputs, the inner dimension is O
 )
 
-// panels are a right operand as the kernels read it: panels of columns, each [k][panel width], the last one padded.
+// panels are a right operand as the kernels read it: panels of columns, each [depth][panel width], the last one padded.
 type panels struct {
 	data    ptr
 	dtype   int32
 	k       int
+	depth   int
 	columns int
+}
+
+// depth is the number of rows that the kernels want of an operand whose inner dimension is k: pairs are whole.
+func depth(of kernels, k int, dtype int32) int {
+	if dtype == bfloat16Type && of.pairs() {
+		return roundUp(k, 2)
+	}
+	return k
+}
+
+// productType is the type in which operands of the given types are packed for each other: bfloat16 as it is where both are and the
+// kernels multiply pairs, else float32.
+func productType(of kernels, left, right int32) int32 {
+	if left == bfloat16Type && right == bfloat16Type && of.pairs() {
+		return bfloat16Type
+	}
+	return float32Type
 }
 
 // packing describes how to make panels of w.
@@ -48,8 +66,8 @@ func (a packArgs) columnsFrom(c int) ptr {
 }
 
 // packedBytes is the size of the panels that a describes.
-func (a packArgs) packedBytes(width int) int {
-	return roundUp(int(a.columns), width) * int(a.k) * elementSize(a.dstType)
+func (a packArgs) packedBytes(of kernels) int {
+	return roundUp(int(a.columns), of.panel()) * depth(of, int(a.k), a.dstType) * elementSize(a.dstType)
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
@@ -58,18 +76,19 @@ func roundUp(n, to int) int { return (n + to - 1) / to * to }
 func packPanels(k kernels, p *pool, a packArgs, dst ptr) panels {
 	width := k.panel()
 	count := (int(a.columns) + width - 1) / width
-	panelBytes := int(a.k) * width * elementSize(a.dstType)
+	deep := depth(k, int(a.k), a.dstType)
+	panelBytes := deep * width * elementSize(a.dstType)
 	p.split(count, max(1, 1<<16/max(panelBytes, 1)), func(_ *worker, lo, hi int) {
 		part := a
 		part.src, part.dst = a.columnsFrom(lo*width), unsafe.Add(dst, lo*panelBytes)
 		part.columns, part.width = min(a.columns-int64(lo*width), int64((hi-lo)*width)), int64(width)
 		k.pack(part)
 	})
-	return panels{data: dst, dtype: a.dstType, k: int(a.k), columns: int(a.columns)}
+	return panels{data: dst, dtype: a.dstType, k: int(a.k), depth: deep, columns: int(a.columns)}
 }
 
 // from is the panels from column c on, a multiple of the panel width.
-func (p panels) from(c int) ptr { return unsafe.Add(p.data, c*p.k*elementSize(p.dtype)) }
+func (p panels) from(c int) ptr { return unsafe.Add(p.data, c*p.depth*elementSize(p.dtype)) }
 
 // packedWeights keeps the panels of weights that have a Stamp, and makes them anew when the version has changed. Panels of a
 // Stamp that is no longer reachable are given back.
@@ -158,7 +177,7 @@ func (c *packedWeights) renew(e *packedWeight, w tensor.Tensor, u use, version u
 	}
 	a := packing(w, u)
 	if e.buf == nil {
-		buf, err := newBuffer(max(1, a.packedBytes(c.kernels.panel())))
+		buf, err := newBuffer(max(1, a.packedBytes(c.kernels)))
 		if err != nil {
 			panic(outOfMemory{err})
 		}
@@ -176,5 +195,5 @@ func (q *queue) panels(w tensor.Tensor, u use) (p panels, release func()) {
 		return q.packed.acquire(w, u)
 	}
 	a := packing(w, u)
-	return packPanels(q.kernels, q.pool, a, q.scratch.bytes(a.packedBytes(q.kernels.panel()))), func() {}
+	return packPanels(q.kernels, q.pool, a, q.scratch.bytes(a.packedBytes(q.kernels))), func() {}
 }

@@ -101,15 +101,19 @@ INLINE vh narrow(vf x) {
 	return __builtin_convertvector((vu)select_(x != x, (vi)nan, (vi)rounded), vh);
 }
 
+// halves reads up to W elements of 16 bits, of which left exist; the others are 0.
+INLINE vh halves(const uint16_t *p, int64_t left) {
+	if (left >= W) return *(const vh_any *)p;
+	return load_half(p, left);
+}
+
 // get reads up to W elements of type T from element i on, of which left exist; the others are 0.
 INLINE vf get(const void *p, const int T, int64_t i, int64_t left) {
 	if (T == F32) {
 		const float *f = (const float *)p + i;
 		return left >= W ? load(f) : load_part(f, left);
 	}
-	const uint16_t *h = (const uint16_t *)p + i;
-	if (left >= W) return widen(*(const vh_any *)h);
-	return widen(load_half(h, left));
+	return widen(halves((const uint16_t *)p + i, left));
 }
 
 // put writes what get reads.
