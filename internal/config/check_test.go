@@ -190,6 +190,7 @@ func TestRanges(t *testing.T) {
 		{PPO, "trainer.clip_range_policy", []string{"0", "-1"}, []string{"0.01", "2"}},
 		{PPO, "trainer.clip_range_value", []string{"0"}, []string{"1000"}},
 		{PPO, "trainer.policy_epochs", []string{"0", "-1"}, []string{"4"}},
+		{PPO, "trainer.old_log_probs", []string{"sampler"}, []string{"rollout", "training"}},
 		{PPO, "trainer.ratio_tolerance", []string{"-1e-3"}, []string{"0", "1e-3"}},
 		{PPO, "trainer.eval_share", []string{"1", "-0.1"}, []string{"0", "0.99"}},
 		{PPO, "trainer.eval_every", []string{"-1"}, []string{"0"}},

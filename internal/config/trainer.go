@@ -41,6 +41,7 @@ type Trainer struct {
 	RewardClip       float64     `yaml:"reward_clip" stage:"ppo" default:"0.0" range:"[0,)" unit:"score" doc:"scores are clamped to ± this, and counted; 0: never"`
 	EntropyCoef      float64     `yaml:"entropy_coef" stage:"ppo" default:"0.0" range:"[0,)" doc:"weight of the entropy bonus in the policy loss; 0: none"`
 	EarlyStopKL      float64     `yaml:"early_stop_kl" stage:"ppo" default:"0.0" range:"[0,)" unit:"nats per token" doc:"approx_kl above which the remaining policy steps of the iteration are dropped, and counted; 0: never"`
+	OldLogProbs      string      `yaml:"old_log_probs" stage:"ppo" default:"rollout" oneof:"rollout training" resume:"free" doc:"where the log-probs before the update come from: rollout takes those of the sampler; training runs the policy over all responses once more, and compares (sampler_logprob_max_error). On cpu the two are the same bits"`
 	RatioTolerance   float64     `yaml:"ratio_tolerance" stage:"ppo" derived:"0 on cpu, 1e-3 on cuda" range:"[0,)" resume:"free" doc:"largest distance of the ratio from 1 at the first policy step of an iteration, where it is 1 by construction; more stops the run, exit code 8"`
 }
 

@@ -29,14 +29,15 @@ func (e *Executor) StartDecoding(pages, pageSize int) (*Decoding, error) {
 // Close frees the cache.
 func (d *Decoding) Close() { d.leave() }
 
-// Chosen are the tokens that one step chose, one per chunk that is read, with the model's log-prob of each where it was asked for.
+// Chosen are the tokens that one step chose, one per chunk that is read, with the model's log-prob of each and the entropy of the
+// distribution that it comes from, where they were asked for.
 type Chosen struct {
-	Tokens  []int32
-	LogProb []float64
+	Tokens           []int32
+	LogProb, Entropy []float64
 }
 
 // Step feeds the next tokens of some sequences and chooses the token after each chunk that is read: uniforms and banned have
-// one entry for each of those. The log-probs stay on the device unless logprobs is set.
+// one entry for each of those. Log-probs and entropies stay on the device unless logprobs is set.
 func (d *Decoding) Step(ctx context.Context, chunks []nn.Chunk, uniforms []float64, banned []int32, draw nn.Draw, logprobs bool) (c Chosen, err error) {
 	if err := ctx.Err(); err != nil {
 		return c, err
@@ -51,8 +52,8 @@ func (d *Decoding) Step(ctx context.Context, chunks []nn.Chunk, uniforms []float
 	c.Tokens = make([]int32, len(uniforms))
 	events := []backend.Event{s.Download(backend.Int32s(c.Tokens), tokens)}
 	if logprobs {
-		c.LogProb = make([]float64, len(uniforms))
-		events = append(events, s.Download(backend.Float64s(c.LogProb), out.LogProb))
+		c.LogProb, c.Entropy = make([]float64, len(uniforms)), make([]float64, len(uniforms))
+		events = append(events, s.Download(backend.Float64s(c.LogProb), out.LogProb), s.Download(backend.Float64s(c.Entropy), out.Entropy))
 	}
 	for _, event := range events {
 		if err := event.Wait(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -219,6 +220,50 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 					t.Errorf("metrics differ:\n%s\nwant\n%s", got.raw, want.raw)
 				}
 			})
+		}
+	}
+}
+
+// TestOldLogProbsFromEitherSide: the sampler's log-probs and entropies are the bits of the training forward, so a run that takes them
+// and one that computes them again end alike, in trajectories, metrics and weights.
+func TestOldLogProbsFromEitherSide(t *testing.T) {
+	data := writePrompts(t, 40)
+	for _, extra := range []string{"", "parallel: {data: 2}", "trajectory_sampling"} {
+		var runs []outcome
+		var weights [][]byte
+		for _, from := range []string{"rollout", "training"} {
+			dir := t.TempDir()
+			text := strings.Replace(sampledPPO(data, dir, "batching: {micro_batch_tokens: 100, rollout_slots: 3}\n"), "trainer: {", "trainer: {old_log_probs: "+from+", ", 1)
+			if extra == "trajectory_sampling" {
+				text = strings.Replace(text, "record: true", "record: true, temperature: 0.8, top_k: 20, top_p: 0.9", 1)
+			} else {
+				text += extra
+			}
+			got, err := train(t, text, onCPU, Env{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			file, err := os.ReadFile(filepath.Join(rundir.Dir(dir).Checkpoints(), "000003", "policy", "model.safetensors"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			runs, weights = append(runs, got), append(weights, file)
+		}
+		if !sameBits(runs[0].trajectories, runs[1].trajectories) || !bytes.Equal(weights[0], weights[1]) {
+			t.Errorf("%q: trajectories or weights differ", extra)
+		}
+		for i, r := range runs[1].metrics {
+			worst, compared := r.Metrics.Lookup(telemetry.SamplerLogProbMaxError)
+			if compared != (r.Index > 0) || compared && worst.Scalar() != 0 {
+				t.Errorf("%q, record %d: compared %v, off by %v", extra, i, compared, worst)
+			}
+			for _, d := range telemetry.Definitions() {
+				a, hasA := runs[0].metrics[i].Metrics.Lookup(d.Name)
+				b, hasB := r.Metrics.Lookup(d.Name)
+				if d.Name != telemetry.SamplerLogProbMaxError && (hasA != hasB || hasA && !slices.Equal(a.Elements(), b.Elements())) {
+					t.Errorf("%q, record %d: %s is %v and %v", extra, i, d.Name, a, b)
+				}
+			}
 		}
 	}
 }

@@ -15,14 +15,11 @@ import (
 func (p *ppoStage) measure(st *State, it *iteration) *telemetry.Metrics {
 	m := &telemetry.Metrics{}
 	n := float64(len(it.trajectories))
-	lengths, ended, sampler := 0.0, 0.0, 0.0
-	for s, tr := range it.trajectories {
+	lengths, ended := 0.0, 0.0
+	for _, tr := range it.trajectories {
 		lengths += float64(len(tr.Response))
 		if tr.Finish == rollout.FinishEOD {
 			ended++
-		}
-		for t, lp := range tr.LogProb { // a replay has none
-			sampler = math.Max(sampler, math.Abs(lp-it.logp[s][t]))
 		}
 	}
 	score, spread := meanStd(it.scores)
@@ -38,7 +35,9 @@ func (p *ppoStage) measure(st *State, it *iteration) *telemetry.Metrics {
 	m.SetFloat(telemetry.ReturnMean, ret)
 	m.SetFloat(telemetry.ResponseLengthMean, lengths/n)
 	m.SetFloat(telemetry.EODRate, ended/n)
-	m.SetFloat(telemetry.SamplerLogProbMaxError, sampler)
+	if it.compared {
+		m.SetFloat(telemetry.SamplerLogProbMaxError, it.samplerError)
+	}
 	if ev, err := ppo.ExplainedVariance(it.values, it.returns); err == nil {
 		m.SetFloat(telemetry.ExplainedVariance, ev)
 	}

@@ -39,7 +39,9 @@ type iteration struct {
 	rewards                          ppo.Rewards
 	advantages, returns              ppo.Ragged
 	advantageMean                    float64 // before whitening
-	bad                              []int   // trajectories with numbers that are not finite
+	compared                         bool    // log-probs of sampler and training forward, which differ by at most
+	samplerError                     float64
+	bad                              []int // trajectories with numbers that are not finite
 }
 
 // miniBatch is one optimizer step's share of the rollouts. Its plan serves the log-probs before the step and the step itself.
@@ -61,11 +63,11 @@ func (p *ppoStage) iterate(ctx context.Context, st *State) (*iteration, *telemet
 	if err != nil {
 		return nil, nil, err
 	}
-	// (2) Score them, and read the log-probs of reference and policy and the values, with the weights as they are.
+	// (2) Score them, and get the log-probs of reference and policy and the values, with the weights as they are.
 	for _, look := range []func() error{
 		func() error { return p.score(ctx, it) },
 		func() error { return p.read(ctx, p.reference, it.policyBatches, it, &it.reference, nil) },
-		func() error { return p.read(ctx, p.policy, it.policyBatches, it, &it.logp, &it.entropy) },
+		func() error { return p.oldLogProbs(ctx, it) },
 		func() error { return p.read(ctx, p.value, it.valueBatches, it, &it.values, nil) },
 	} {
 		if err := look(); err != nil {

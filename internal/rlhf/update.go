@@ -3,6 +3,7 @@ package rlhf
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"alfred/internal/nn"
 	"alfred/internal/pipeline"
@@ -79,6 +80,32 @@ func (p *ppoStage) read(ctx context.Context, m *model, batches []miniBatch, it *
 			}
 		}
 	}
+	return nil
+}
+
+// oldLogProbs are the policy's log-probs and entropies before the update. The sampler saw them when it chose the tokens; a replay did
+// not, and a careful user wants them from the training forward.
+func (p *ppoStage) oldLogProbs(ctx context.Context, it *iteration) error {
+	sampled := make(ppo.Ragged, len(it.trajectories))
+	entropy := make(ppo.Ragged, len(it.trajectories))
+	known := true
+	for s, tr := range it.trajectories {
+		sampled[s], entropy[s] = tr.LogProb, tr.Entropy
+		known = known && tr.LogProb != nil
+	}
+	if known && p.cfg.Trainer.OldLogProbs == "rollout" {
+		it.logp, it.entropy = sampled, entropy
+		return nil
+	}
+	if err := p.read(ctx, p.policy, it.policyBatches, it, &it.logp, &it.entropy); err != nil || !known {
+		return err
+	}
+	for s := range sampled {
+		for t, lp := range sampled[s] {
+			it.samplerError = math.Max(it.samplerError, math.Abs(lp-it.logp[s][t]))
+		}
+	}
+	it.compared = true
 	return nil
 }
 

@@ -16,7 +16,7 @@ type Sampling struct {
 	nn.Draw
 	Key       random.Key
 	Iteration uint32
-	LogProbs  bool // bring the log-probs of the tokens to the host as well
+	LogProbs  bool // bring log-probs and entropies to the host as well
 }
 
 // Stats of one Generate.
@@ -60,7 +60,7 @@ func Generate(ctx context.Context, e *pipeline.Executor, requests []Request, lim
 		if err != nil {
 			return nil, Stats{}, fmt.Errorf("rollout: %w", err)
 		}
-		s.Took(c.Tokens, c.LogProb)
+		s.Took(c)
 		all = append(all, s.Done()...)
 		stats.Tokens += len(asks)
 		if progress != nil {

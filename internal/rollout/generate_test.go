@@ -131,7 +131,7 @@ func TestTrajectoriesDoNotDependOnScheduling(t *testing.T) {
 		e, cfg, _ := open(t, form, p)
 		const eod = 3
 		sampling := rollout.Sampling{Draw: nn.Draw{Temperature: 0.9, TopP: 1}, Key: random.Key{Seed: 5, Purpose: random.Rollout}, Iteration: 2, LogProbs: true}
-		e.Scale = 1 / sampling.Temperature
+		e.Scale, e.Entropy = 1/sampling.Temperature, true
 		run := func(limits rollout.Limits, sampling rollout.Sampling) []rollout.Trajectory {
 			t.Helper()
 			limits.Longest, limits.EOD = 80, eod
@@ -184,6 +184,9 @@ func TestTrajectoriesDoNotDependOnScheduling(t *testing.T) {
 					tr := want[micro.Units[i].ID]
 					if !slices.Equal(out.LogProb[lo:hi], tr.LogProb) {
 						t.Errorf("sequence %d: training sees log-probs %v, sampling saw %v", tr.Sequence, out.LogProb[lo:hi], tr.LogProb)
+					}
+					if !slices.Equal(out.Entropy[lo:hi], tr.Entropy) {
+						t.Errorf("sequence %d: training sees entropies %v, sampling saw %v", tr.Sequence, out.Entropy[lo:hi], tr.Entropy)
 					}
 				})
 			})

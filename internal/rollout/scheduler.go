@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"alfred/internal/nn"
+	"alfred/internal/pipeline"
 )
 
 // Request asks for one response.
@@ -132,15 +133,15 @@ func (s *Scheduler) admit() {
 	}
 }
 
-// Took hands in the tokens that the last batch chose, one for each Ask, with their log-probs or nil.
-func (s *Scheduler) Took(tokens []int32, logprob []float64) {
+// Took hands in what the last batch chose, one token for each Ask.
+func (s *Scheduler) Took(c pipeline.Chosen) {
 	for i, q := range s.step {
-		q.Response = append(q.Response, tokens[i])
-		if logprob != nil {
-			q.LogProb = append(q.LogProb, logprob[i])
+		q.Response = append(q.Response, c.Tokens[i])
+		if c.LogProb != nil {
+			q.LogProb, q.Entropy = append(q.LogProb, c.LogProb[i]), append(q.Entropy, c.Entropy[i])
 		}
 		switch {
-		case tokens[i] == s.limits.EOD:
+		case c.Tokens[i] == s.limits.EOD:
 			q.Finish = FinishEOD
 		case len(q.Response) == q.request.Max:
 			q.Finish = FinishLength

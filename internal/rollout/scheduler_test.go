@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"alfred/internal/pipeline"
 )
 
 // oracle is a model for the scheduler: the token that it chooses is a function of the sequence and the position alone.
@@ -54,7 +56,7 @@ func drive(t *rapid.T, limits Limits, requests []Request) []Trajectory {
 				chosen[i] = 1
 			}
 		}
-		s.Took(chosen, make([]float64, len(asks)))
+		s.Took(pipeline.Chosen{Tokens: chosen, LogProb: make([]float64, len(asks)), Entropy: make([]float64, len(asks))})
 		all = append(all, s.Done()...)
 	}
 	if len(s.free) != limits.CachePages() {

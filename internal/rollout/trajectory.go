@@ -26,7 +26,9 @@ type Trajectory struct {
 	Prompt   []int32 // token ids
 	Response []int32 // token ids, the end-of-document token included if Finish says so
 	Finish   Finish
-	LogProb  []float64 // of each response token under the distribution that the model had (after temperature); nil if not asked for
+	// Of each response token, under the distribution that the model had (after temperature): its log-prob, and the entropy in nats.
+	// nil if not asked for.
+	LogProb, Entropy []float64
 }
 
 // Tokens is prompt and response end to end.
