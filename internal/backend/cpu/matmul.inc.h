@@ -21,13 +21,12 @@ INLINE void transpose(vf x[W]) {
 	}
 }
 
-// pack_panel writes one panel: n columns, padded with zeros to width.
+// room is how many lanes may be written from column c of a row of a panel when rest rows of it are written later. A row that is
+// narrower than a vector takes a whole one: what is too much falls into the rows that follow. Stores of parts of vectors are slow.
+INLINE int64_t room(int64_t width, int64_t c, int64_t rest) { return width < W && rest * width >= W ? W : width - c; }
+
+// pack_panel writes one panel of a transposed source: n columns, padded with zeros to width.
 INLINE void pack_panel(const struct pack *p, const int S, const int D, const void *src, void *dst, int64_t n, int64_t width) {
-	if (!p->transposed) {
-		for (int64_t k = 0; k < p->k; k++)
-			for (int64_t c = 0; c < width; c += W) put(dst, D, k * width + c, width - c, get(src, S, k * p->ld + c, n - c));
-		return;
-	}
 	for (int64_t c = 0; c < width; c += W)
 		for (int64_t k = 0; k < p->k; k += W) {
 			vf x[W];
@@ -47,14 +46,50 @@ INLINE int64_t cut(int64_t columns, int64_t c, int64_t width, int balanced) {
 	return (columns - c + tiles - 1) / tiles;
 }
 
+// GROUP is how many panels are written at a time where the source lies as the panels do: each piece of a row is read once then, and
+// not a narrow strip of it after the other.
+#define GROUP 8
+
+INLINE void pack_group(const struct pack *p, const int S, const int D, const char *const *src, char *const *dst, const int64_t *n,
+		       const int64_t *width, int count) {
+	const int64_t depth = p->k, ld = p->ld;
+	for (int64_t k = 0; k < depth; k++)
+		for (int g = 0; g < count; g++)
+			for (int64_t c = 0; c < width[g]; c += W)
+				put(dst[g], D, k * width[g] + c, room(width[g], c, depth - 1 - k), get(src[g], S, k * ld + c, n[g] - c));
+}
+
+INLINE void pack_straight(const struct pack *p, const int S, const int D) {
+	const int ssize = S == F32 ? 4 : 2, dsize = D == F32 ? 4 : 2;
+	char *to = p->dst;
+	for (int64_t c = 0; c < p->columns;) {
+		const char *src[GROUP];
+		char *dst[GROUP];
+		int64_t n[GROUP], width[GROUP];
+		int count = 0;
+		for (; count < GROUP && c < p->columns; count++) {
+			width[count] = cut(p->columns, c, p->width, p->balanced);
+			n[count] = p->columns - c < width[count] ? p->columns - c : width[count];
+			src[count] = (const char *)p->src + c * ssize;
+			dst[count] = to;
+			to += p->k * width[count] * dsize;
+			c += width[count];
+		}
+		pack_group(p, S, D, src, dst, n, width, count);
+	}
+}
+
 INLINE void pack_as(const struct pack *p, const int S, const int D) {
+	if (!p->transposed) {
+		pack_straight(p, S, D);
+		return;
+	}
 	const int ssize = S == F32 ? 4 : 2, dsize = D == F32 ? 4 : 2;
 	char *dst = p->dst;
 	for (int64_t c = 0; c < p->columns;) {
 		int64_t width = cut(p->columns, c, p->width, p->balanced);
 		int64_t n = p->columns - c < width ? p->columns - c : width;
-		const char *src = (const char *)p->src + c * ssize * (p->transposed ? p->ld : 1);
-		pack_panel(p, S, D, src, dst, n, width);
+		pack_panel(p, S, D, (const char *)p->src + c * ssize * p->ld, dst, n, width);
 		dst += p->k * width * dsize;
 		c += width;
 	}
