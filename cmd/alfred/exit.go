@@ -52,7 +52,7 @@ var outcomes = []outcome{
 	{exitNumerical, "stopped by numbers that are not finite, or not what they must be", []error{rlhf.ErrNumerical}},
 	{exitStorage, "something could not be written", []error{checkpoint.ErrStorage, rundir.ErrStorage, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EFBIG, fs.ErrPermission}},
 	{exitInUse, "another process is using the run directory", []error{rundir.ErrInUse}},
-	{exitStopped, "stopped by a signal, checkpoint saved: the same command goes on", []error{rlhf.ErrStopped}},
+	{exitStopped, "stopped by a signal, what was done is saved: the same command goes on", []error{rlhf.ErrStopped}},
 	{exitPeer, "a rank was lost, or the reward service gave no scores", []error{collective.ErrAborted, reward.ErrService}},
 	{exitPipe, "standard output was closed by its reader", []error{syscall.EPIPE}},
 	{exitBug, "internal error", nil},
