@@ -21,10 +21,6 @@ INLINE void transpose(vf x[W]) {
 	}
 }
 
-// room is how many lanes may be written from column c of a row of a panel when rest rows of it are written later. A row that is
-// narrower than a vector takes a whole one: what is too much falls into the rows that follow. Stores of parts of vectors are slow.
-INLINE int64_t room(int64_t width, int64_t c, int64_t rest) { return width < W && rest * width >= W ? W : width - c; }
-
 // pack_panel writes one panel of a transposed source: n columns, padded with zeros to width.
 INLINE void pack_panel(const struct pack *p, const int S, const int D, const void *src, void *dst, int64_t n, int64_t width) {
 	for (int64_t c = 0; c < width; c += W)
@@ -56,7 +52,7 @@ INLINE void pack_group(const struct pack *p, const int S, const int D, const cha
 	for (int64_t k = 0; k < depth; k++)
 		for (int g = 0; g < count; g++)
 			for (int64_t c = 0; c < width[g]; c += W)
-				put(dst[g], D, k * width[g] + c, room(width[g], c, depth - 1 - k), get(src[g], S, k * ld + c, n[g] - c));
+				put(dst[g], D, k * width[g] + c, width[g] - c, get(src[g], S, k * ld + c, n[g] - c));
 }
 
 INLINE void pack_straight(const struct pack *p, const int S, const int D) {
