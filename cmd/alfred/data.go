@@ -94,7 +94,7 @@ func datasetOptions(a *app, cfg *config.Config) (dataset.Options, error) {
 	default:
 		a.log().Warn("the model cannot be opened, so token ids in the data are not checked against its vocabulary", "error", err)
 	}
-	if files, err := checkpoint.TokenizerFiles(tokenizerPath); err != nil || len(files) == 0 {
+	if files, err := checkpoint.TokenizerFiles(tokenizerPath); err != nil || len(files) == 0 && cfg.Model.Tokenizer == "" {
 		return options, fail(exitModel, err) // prompts given as ids do without
 	}
 	tok, err := loadTokenizer(tokenizerPath)

@@ -115,8 +115,8 @@ func newModelParts(a *app, opts InitModelOptions) (cfg falcon.Config, assets []c
 		cfg.EOSTokenID = &id
 	}
 	cfg = checkpoint.Padded(cfg, tok)
-	assets, err = tokenizerFiles(opts.Tokenizer)
-	return cfg, assets, err
+	assets, err = checkpoint.TokenizerFiles(opts.Tokenizer)
+	return cfg, assets, fail(exitModel, err)
 }
 
 // checkNewDirectory refuses a directory that holds anything.

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"alfred/internal/checkpoint"
-	"alfred/internal/rundir"
 	"alfred/internal/tokenizer"
 )
 
@@ -195,9 +194,9 @@ func (c *converter) lossText(decode bool) string {
 
 // loadTokenizer reads a tokenizer.json, or that of a directory, a run or a checkpoint.
 func loadTokenizer(path string) (*tokenizer.Tokenizer, error) {
-	files, err := tokenizerFiles(path)
+	files, err := checkpoint.TokenizerFiles(path)
 	if err != nil {
-		return nil, err
+		return nil, fail(exitModel, err)
 	}
 	for _, f := range files {
 		if f.Name == "tokenizer.json" {
@@ -206,18 +205,4 @@ func loadTokenizer(path string) (*tokenizer.Tokenizer, error) {
 		}
 	}
 	return nil, failf(exitModel, "%s has no tokenizer.json", path)
-}
-
-// tokenizerFiles lists the files of a tokenizer. Those of a run or a checkpoint lie beside the model that OpenModel takes.
-func tokenizerFiles(path string) ([]checkpoint.Asset, error) {
-	if !has(path, "tokenizer.json") && (has(path, "manifest.json") || has(string(rundir.Dir(path).Checkpoints()), ".")) {
-		m, err := checkpoint.OpenModel(path, checkpoint.SkipFiniteCheck())
-		if err != nil {
-			return nil, err
-		}
-		defer m.Close()
-		path = m.Dir
-	}
-	files, err := checkpoint.TokenizerFiles(path)
-	return files, fail(exitModel, err)
 }

@@ -54,6 +54,13 @@ func TestTokenizerOfARun(t *testing.T) {
 		t.Error("init-model copies another tokenizer")
 	}
 	fails(t, exitModel, in, []string{"tokenize", "--tokenizer", dir}, "has no tokenizer.json")
+	set := func(path string) []string {
+		return []string{"train", "--config", f.train, "--dry-run", "--set", "run.dir=" + filepath.Join(dir, "run"), "--set", "model.tokenizer=" + path}
+	}
+	must(t, "", set(f.run)...)
+	for _, args := range [][]string{set(dir), {"data", "inspect", "--config", f.train, "--set", "model.tokenizer=" + dir}} {
+		fails(t, exitModel, "", args, dir, "has no tokenizer.json")
+	}
 	run := copyRun(t, f.run)
 	for _, step := range []string{"000002", "000004"} {
 		damage(t, filepath.Join(run, "checkpoints", step, "policy", "model.safetensors"))

@@ -9,6 +9,7 @@ import (
 
 	"alfred/internal/checkpoint/storage"
 	"alfred/internal/falcon"
+	"alfred/internal/rundir"
 	"alfred/internal/tokenizer"
 )
 
@@ -26,8 +27,8 @@ var tokenizerNames = []string{
 // Asset is a file that is copied into a model directory byte for byte: its name there, and where it comes from.
 type Asset struct{ Name, Path string }
 
-// TokenizerFiles lists what belongs to the tokenizer at path, a tokenizer.json or a directory with one. A directory without a
-// tokenizer has none, which is no error.
+// TokenizerFiles lists what belongs to the tokenizer at path: a tokenizer.json, a directory with one, or a run or checkpoint, whose
+// tokenizer lies beside the model that OpenModel takes. A directory without a tokenizer has none, which is no error.
 func TokenizerFiles(path string) ([]Asset, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -36,6 +37,14 @@ func TokenizerFiles(path string) ([]Asset, error) {
 	dir := path
 	var assets []Asset
 	if info.IsDir() {
+		if !exists(dir, tokenizerName) && (exists(dir, manifestName) || exists(rundir.Dir(dir).Checkpoints(), ".")) {
+			m, err := OpenModel(dir, SkipFiniteCheck())
+			if err != nil {
+				return nil, err
+			}
+			dir = m.Dir
+			m.Close()
+		}
 		if !exists(dir, tokenizerName) {
 			return nil, nil
 		}

@@ -47,7 +47,7 @@ type Model struct {
 	Reference  string      `yaml:"reference" stage:"ppo" derived:"model.policy" resume:"path" doc:"frozen model that the KL penalty holds the policy to" from:"card"`
 	Reward     RewardModel `yaml:"reward" stage:"reward ppo" required:"reward" resume:"path" doc:"stage reward: language model to start from, its head replaced by a score; stage ppo: reward model, rule or HTTP service that scores responses, needed unless trajectory.replay brings the scores" from:"card"`
 	Value      string      `yaml:"value" stage:"ppo" derived:"model.reward if that is a model, else the policy's body with a zero head" resume:"path" doc:"value model to start from; shares no parameters" from:"card"`
-	Tokenizer  string      `yaml:"tokenizer" resume:"path" doc:"a tokenizer.json, or a folder with one, used instead of the model's own"`
+	Tokenizer  string      `yaml:"tokenizer" resume:"path" doc:"a tokenizer.json, or a folder or run with one, used instead of the model's own"`
 	Precision  string      `yaml:"precision" derived:"float32 on cpu, bfloat16 on cuda" oneof:"float32 bfloat16" doc:"type of weights and activations; master weights and optimizer state are always float32" from:"card"`
 	RMPosition string      `yaml:"rm_position" stage:"ppo" oneof:"eod last_non_pad" doc:"where a reward model whose pad id equals EOD was trained to be read; such a model is refused without it"`
 }

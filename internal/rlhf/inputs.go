@@ -134,6 +134,9 @@ func (in *inputs) openTokenizer() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
 	}
+	if named := in.cfg.Model.Tokenizer; named != "" && len(files) == 0 {
+		return fmt.Errorf("%w: model.tokenizer: %s has no tokenizer.json", ErrMismatch, named)
+	}
 	in.tokenizerFiles, in.eod = files, -1
 	if id := in.main().Config.EOSTokenID; id != nil {
 		in.eod = int32(*id)
