@@ -25,6 +25,17 @@ func eachISA(t *testing.T, test func(t *testing.T, open func(workers int) backen
 	}
 }
 
+// What users get is among what the tests run.
+func TestBestInstructionSetIsTested(t *testing.T) {
+	d, err := NewWith(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := d.kernels.isa(), InstructionSets()[0]; got != want {
+		t.Errorf("New takes %s, the first of the list is %s", got, want)
+	}
+}
+
 func TestConformance(t *testing.T) {
 	eachISA(t, func(t *testing.T, open func(workers int) backend.Device) {
 		backendtest.Run(t, func() backend.Device { return open(2) })

@@ -54,7 +54,7 @@ func NewWith(o Options) (*Device, error) {
 // InstructionSets are the values of Options.ISA that work on this machine, the best one first.
 func InstructionSets() []string {
 	var have []string
-	for _, name := range []string{"avx512", "avx2", "base", "go"} {
+	for _, name := range instructionSets {
 		if findKernels(name) != nil {
 			have = append(have, name)
 		}

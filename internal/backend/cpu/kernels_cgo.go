@@ -101,7 +101,7 @@ var (
 )
 
 // instructionSets in order of preference.
-var instructionSets = []string{"avx512bf16", "avx512", "avx2", "base"}
+var instructionSets = []string{"avx512bf16", "avx512", "avx2", "base", "go"}
 
 // cKernels calls the C kernels of one instruction set.
 type cKernels struct{ table *C.struct_kernels }
