@@ -20,7 +20,7 @@ test: ## all tests that need neither GPU nor Python
 
 race: ## tests of the concurrent packages under the race detector
 	$(GO) test -race -short $(addprefix ./internal/,collective/... telemetry checkpoint rollout pipeline dataset/... reward rundir rlhf)
-	$(GO) test -race -short -run 'Share|Packed|Steady|Determinism' ./internal/backend/cpu
+	$(GO) test -race -short -run 'Share|Packed|Pool|Steady|Determinism' ./internal/backend/cpu
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 
 	"alfred/internal/backend"
@@ -11,7 +10,7 @@ import (
 
 // Options of a Device.
 type Options struct {
-	Workers int    // tiles computed at a time; 0 for GOMAXPROCS
+	Workers int    // tiles computed at a time; 0 for as many as there are processors
 	ISA     string // avx512bf16, avx512, avx2, base or go; empty for the best that the machine has
 }
 
@@ -23,7 +22,7 @@ type Device struct {
 	packed  *packedWeights
 }
 
-// New is the best device of this machine with so many workers, 0 for GOMAXPROCS.
+// New is the best device of this machine with so many workers, 0 for one per processor.
 func New(workers int) backend.Device {
 	d, err := NewWith(Options{Workers: workers})
 	if err != nil {
@@ -36,7 +35,7 @@ func New(workers int) backend.Device {
 func NewWith(o Options) (*Device, error) {
 	workers := o.Workers
 	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
+		workers = processors
 	}
 	names := instructionSets
 	if o.ISA != "" {
@@ -44,6 +43,7 @@ func NewWith(o Options) (*Device, error) {
 	}
 	for _, name := range names {
 		if k := findKernels(name); k != nil {
+			spareProcessor(workers)
 			p := newPool(workers)
 			return &Device{kernels: k, pool: p, packed: newPackedWeights(k, p)}, nil
 		}

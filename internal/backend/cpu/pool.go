@@ -1,60 +1,157 @@
 package cpu
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// worker is the right to compute, with the temporary memory that goes with it.
-type worker struct{ scratch scratch }
+// patience is how long a goroutine that has nothing to do looks for more before it gives its processor back: longer than a stream
+// needs from one operation to the next, since waking a thread costs as much as a small operation.
+const patience = 100 * time.Microsecond
 
-// pool bounds how many tiles are computed at a time, whichever streams they belong to. It holds workers, not goroutines: the
-// caller of run computes too, and helpers live as long as one operation.
+// timeSlice is how long a goroutine computes before it tells the scheduler that it is alive. After 10 ms the scheduler would take its
+// processor away, and look every 20 µs for the next one to take.
+const timeSlice = 5 * time.Millisecond
+
+// processors is the number of workers of a device that is not told otherwise.
+var processors = runtime.GOMAXPROCS(0)
+
+// spareProcessor keeps one of Go's processors free beside those of the workers. When all of them are in C for more than 20 µs, the
+// scheduler takes them away in turn to look for other work, and every kernel call ends with a search for a processor; when one is
+// free, it leaves calls of up to 10 ms alone (runtime.retake).
+func spareProcessor(workers int) {
+	if runtime.GOMAXPROCS(0) <= workers {
+		runtime.GOMAXPROCS(workers + 1)
+	}
+}
+
+// worker is the right to compute, with the temporary memory that goes with it, and at times a goroutine that waits for tiles.
+type worker struct {
+	scratch scratch
+	index   int
+	yielded time.Time           // when its goroutine last told the scheduler that it is alive
+	waiting atomic.Bool         // a goroutine waits, and takes next
+	next    atomic.Pointer[job] // what it shall help with
+}
+
+// pool bounds how many tiles are computed at a time, whichever streams they belong to. The caller of run computes too.
 type pool struct {
-	size    int
-	workers []*worker
-	idle    chan *worker
-	census  sync.Mutex // held while one caller takes all workers: two of them would wait for each other's
+	size   int
+	census sync.Mutex // held while one caller takes all workers: two of them would wait for each other's
+
+	mu      sync.Mutex
+	freed   sync.Cond
+	workers []*worker // by index
+	free    []bool    // by index
 }
 
 func newPool(size int) *pool {
-	p := &pool{size: size, idle: make(chan *worker, size)}
-	for range size {
-		w := &worker{}
-		p.workers = append(p.workers, w)
-		p.idle <- w
+	p := &pool{size: size}
+	p.freed.L = &p.mu
+	for i := range size {
+		p.workers, p.free = append(p.workers, &worker{index: i}), append(p.free, true)
 	}
 	return p
 }
 
-// run calls tile for each i in [0, n), on as many workers as are idle, and returns when all are done. Which worker computes
+// take waits for a free worker and takes the last one: the first ones are those that help, and may have a goroutine already.
+func (p *pool) take() *worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		for i := p.size - 1; i >= 0; i-- {
+			if p.free[i] {
+				p.free[i] = false
+				return p.workers[i]
+			}
+		}
+		p.freed.Wait()
+	}
+}
+
+// takeHelper takes the first free worker, nil when there is none.
+func (p *pool) takeHelper() *worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, free := range p.free {
+		if free {
+			p.free[i] = false
+			return p.workers[i]
+		}
+	}
+	return nil
+}
+
+func (p *pool) giveBack(w *worker) {
+	p.mu.Lock()
+	p.free[w.index] = true
+	p.mu.Unlock()
+	p.freed.Signal()
+}
+
+// run calls tile for each i in [0, n), on as many workers as are free, and returns when all are done. Which worker computes
 // which tile is left to chance, so no result may depend on it. A panic in a tile becomes one of the caller.
 func (p *pool) run(n int, tile func(w *worker, i int)) {
 	if n <= 0 {
 		return
 	}
-	own := <-p.idle
+	own := p.take()
 	if n == 1 {
-		defer func() { p.idle <- own }()
+		defer p.giveBack(own)
 		own.scratch.reset()
 		tile(own, 0)
 		return
 	}
 	j := &job{pool: p, n: int64(n), tile: tile}
-	for helpers := min(n, p.size) - 1; helpers > 0; helpers-- {
-		select {
-		case w := <-p.idle:
-			j.helpers.Add(1)
-			go j.help(w)
-			continue
-		default:
+	for range min(n, p.size) - 1 {
+		w := p.takeHelper()
+		if w == nil {
+			break
 		}
-		break
+		j.running.Add(1)
+		j.helpers.Add(1)
+		if w.waiting.CompareAndSwap(true, false) {
+			w.next.Store(j)
+		} else {
+			go p.help(w, j)
+		}
 	}
 	j.work(own)
+	for since := time.Now(); j.running.Load() > 0 && time.Since(since) < patience; {
+	}
 	j.helpers.Wait()
 	if r := j.panicked.Load(); r != nil {
 		panic(*r)
+	}
+}
+
+// help works on j, and on what comes soon after.
+func (p *pool) help(w *worker, j *job) {
+	for j != nil {
+		w.waiting.Store(true)
+		j.work(w)
+		j.running.Add(-1)
+		j.helpers.Done()
+		j = w.wait()
+	}
+}
+
+// wait is the next job, or nil when none came for a while.
+func (w *worker) wait() *job {
+	for since := time.Now(); time.Since(since) < patience; {
+		if j := w.next.Swap(nil); j != nil {
+			return j
+		}
+	}
+	if w.waiting.CompareAndSwap(true, false) {
+		return nil
+	}
+	for { // someone has seen the goroutine and is about to hand it a job
+		if j := w.next.Swap(nil); j != nil {
+			return j
+		}
 	}
 }
 
@@ -64,13 +161,9 @@ type job struct {
 	n        int64
 	tile     func(w *worker, i int)
 	next     atomic.Int64
-	helpers  sync.WaitGroup
+	running  atomic.Int64   // helpers at work
+	helpers  sync.WaitGroup // the same, for a caller that has lost its patience
 	panicked atomic.Pointer[any]
-}
-
-func (j *job) help(w *worker) {
-	defer j.helpers.Done()
-	j.work(w)
 }
 
 // work computes tiles until none is left and gives the worker back.
@@ -80,9 +173,13 @@ func (j *job) work(w *worker) {
 			j.panicked.CompareAndSwap(nil, &r)
 			j.next.Store(j.n)
 		}
-		j.pool.idle <- w
+		j.pool.giveBack(w)
 	}()
 	for i := j.next.Add(1) - 1; i < j.n; i = j.next.Add(1) - 1 {
+		if time.Since(w.yielded) > timeSlice {
+			runtime.Gosched()
+			w.yielded = time.Now()
+		}
 		w.scratch.reset()
 		j.tile(w, int(i))
 	}
@@ -99,14 +196,14 @@ func (p *pool) scratchBytes() int {
 	defer p.census.Unlock()
 	// Taking every worker keeps their scratch still.
 	var total int
-	for range p.workers {
-		<-p.idle
-	}
-	for _, w := range p.workers {
+	var all []*worker
+	for range p.size {
+		w := p.take()
 		total += w.scratch.size()
+		all = append(all, w)
 	}
-	for _, w := range p.workers {
-		p.idle <- w
+	for _, w := range all {
+		p.giveBack(w)
 	}
 	return total
 }

@@ -1,0 +1,177 @@
+package rlhf_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"alfred/internal/backend"
+	"alfred/internal/backend/cpu"
+	"alfred/internal/falcon"
+	"alfred/internal/nn"
+	"alfred/internal/optim"
+	"alfred/internal/pipeline"
+	"alfred/internal/rollout"
+	"alfred/internal/tensor"
+)
+
+// benchSize is a model of the 40B form, with the batch that its benchmarks run: rollouts of prompt and response tokens, and
+// sequences of length tokens in a training step.
+type benchSize struct {
+	name                             string
+	layers, hidden, heads, kv, vocab int
+	rollouts, prompt, response       int
+	batch, length                    int
+}
+
+var benchSizes = []benchSize{
+	{"tiny", 2, 64, 4, 2, 512, 64, 16, 32, 64, 48},
+	{"small", 8, 512, 8, 2, 8192, 32, 64, 64, 32, 128},
+	{"100m", 12, 768, 12, 4, 32768, 16, 64, 64, 16, 128},
+}
+
+func (z benchSize) config() falcon.Config {
+	c, _, err := falcon.ParseConfig([]byte(fmt.Sprintf(`{"model_type": "falcon", "architectures": ["FalconForCausalLM"], "new_decoder_architecture": true,
+		"num_hidden_layers": %d, "hidden_size": %d, "num_attention_heads": %d, "num_kv_heads": %d, "vocab_size": %d, "alibi": false, "bias": false}`,
+		z.layers, z.hidden, z.heads, z.kv, z.vocab)))
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// bodyFlops is the FLOP of the matrix products of one token's forward pass, head and attention's own products aside.
+func (z benchSize) bodyFlops() float64 {
+	c := z.config()
+	return 2 * float64(z.layers) * float64(c.HiddenSize) * float64(c.QKVRows()+c.HiddenSize+2*c.FFNSize)
+}
+
+func (z benchSize) headFlops() float64 { return 2 * float64(z.hidden) * float64(z.vocab) }
+
+// benchModel is a model with random weights on the CPU, ready to train.
+func benchModel(b *testing.B, z benchSize, dtype tensor.DType) (*cpu.Device, *falcon.Stage, *pipeline.Executor, *optim.AdamW) {
+	b.Helper()
+	d, err := cpu.NewWith(cpu.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	weights, err := d.Arena("weights", 4<<30)
+	if err != nil {
+		b.Fatal(err)
+	}
+	work, err := d.Arena("work", 16<<30)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := d.Stream()
+	s.Use(weights)
+	stage := falcon.NewStage(s, z.config(), falcon.Options{DType: dtype})
+	stage.Params.Lend(s.Zeros(tensor.Float32, stage.Params.Len()))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, p := range stage.Params.Params() {
+		xs := make([]float32, p.Len())
+		for i := range xs {
+			xs[i] = float32(0.05 * rng.NormFloat64())
+		}
+		s.Upload(p.Weight(), backend.Float32s(xs))
+		p.Touch()
+	}
+	adam, err := optim.New(s, stage.Params, optim.Solo(), optim.Settings{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxGradNorm: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	adam.Adopt(s)
+	return d, stage, &pipeline.Executor{Stage: stage, Stream: s, Arena: work, Scale: 1}, adam
+}
+
+func eachSize(b *testing.B, run func(b *testing.B, z benchSize, dtype tensor.DType)) {
+	for _, z := range benchSizes {
+		for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
+			b.Run(z.name+"/"+dtype.String(), func(b *testing.B) { run(b, z, dtype) })
+		}
+	}
+}
+
+// BenchmarkTrainStep is forward, backward and AdamW on one micro-batch, with the loss on every position.
+func BenchmarkTrainStep(b *testing.B) {
+	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
+		d, _, e, adam := benchModel(b, z, dtype)
+		micro := pipeline.MicroBatch{}
+		rng := rand.New(rand.NewPCG(3, 4))
+		for i := range z.batch {
+			ids := make([]int32, z.length)
+			for t := range ids {
+				ids[t] = int32(rng.IntN(z.vocab))
+			}
+			micro.Units = append(micro.Units, pipeline.Single(i, nn.Sequence{IDs: ids, To: z.length - 1}))
+		}
+		step := func() {
+			err := e.Train(context.Background(), []pipeline.MicroBatch{micro}, func(_ int, out pipeline.Output, grad pipeline.Gradient) {
+				for i := range grad.LogProb {
+					grad.LogProb[i] = -1 / float64(len(grad.LogProb))
+				}
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, _, err := adam.Update(e.Stream, 1e-6); err != nil {
+				b.Fatal(err)
+			}
+			e.Stream.Zero(adam.State()["exp_avg"])
+		}
+		tokens := float64(z.batch * z.length)
+		measure(b, d, dtype, tokens, 3*(tokens*z.bodyFlops()+float64(z.batch*(z.length-1))*z.headFlops()), step)
+	})
+}
+
+// BenchmarkGenerate samples the rollouts of an iteration.
+func BenchmarkGenerate(b *testing.B) {
+	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
+		d, _, e, _ := benchModel(b, z, dtype)
+		rng := rand.New(rand.NewPCG(3, 4))
+		var requests []rollout.Request
+		for i := range z.rollouts {
+			ids := make([]int32, z.prompt)
+			for t := range ids {
+				ids[t] = int32(rng.IntN(z.vocab))
+			}
+			requests = append(requests, rollout.Request{Sequence: i, Prompt: ids, Max: z.response})
+		}
+		limits := rollout.Limits{Slots: z.rollouts, Tokens: z.rollouts * z.prompt, PageSize: 16, Longest: z.prompt + z.response, EOD: -1}
+		tokens := float64(z.rollouts * z.response)
+		measure(b, d, dtype, tokens, (tokens+float64(z.rollouts*z.prompt))*z.bodyFlops()+tokens*z.headFlops(), func() {
+			_, _, err := rollout.Generate(context.Background(), e, requests, limits, rollout.Sampling{Draw: nn.Draw{Temperature: 1, TopP: 1}, LogProbs: true}, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+		})
+	})
+}
+
+// measure reports tokens per second, and the share of the FMA peak that the work is.
+func measure(b *testing.B, d *cpu.Device, dtype tensor.DType, tokens, flops float64, step func()) {
+	b.Helper()
+	step()
+	roof, err := d.Roofline()
+	if err != nil {
+		b.Fatal(err)
+	}
+	peak := roof.Float32
+	if dtype == tensor.BFloat16 {
+		peak = roof.BFloat16
+	}
+	best := time.Duration(1 << 62)
+	for b.Loop() {
+		begin := time.Now()
+		step()
+		best = min(best, time.Since(begin))
+	}
+	b.ReportMetric(tokens/best.Seconds(), "best-tok/s")
+	b.ReportMetric(best.Seconds()*1e3, "best-ms")
+	b.ReportMetric(100*flops/best.Seconds()/peak, "%peak")
+	b.ReportMetric(peak/1e9, "peak-GFLOP/s")
+	b.ReportMetric(roof.Read/1e9, "read-GB/s")
+	b.ReportMetric(0, "ns/op")
+}
