@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -98,17 +100,22 @@ func eachSize(b *testing.B, run func(b *testing.B, z benchSize, dtype tensor.DTy
 func BenchmarkTrainStep(b *testing.B) {
 	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
 		d, _, e, adam := benchModel(b, z, dtype)
-		micro := pipeline.MicroBatch{}
+		var units []pipeline.Unit
 		rng := rand.New(rand.NewPCG(3, 4))
 		for i := range z.batch {
 			ids := make([]int32, z.length)
 			for t := range ids {
 				ids[t] = int32(rng.IntN(z.vocab))
 			}
-			micro.Units = append(micro.Units, pipeline.Single(i, nn.Sequence{IDs: ids, To: z.length - 1}))
+			units = append(units, pipeline.Single(i, nn.Sequence{IDs: ids, To: z.length - 1}))
 		}
+		budget := 4096
+		if x, err := strconv.Atoi(os.Getenv("MICRO")); err == nil {
+			budget = x
+		}
+		micros := pipeline.Partition(units, 1, budget)[0]
 		step := func() {
-			err := e.Train(context.Background(), []pipeline.MicroBatch{micro}, func(_ int, out pipeline.Output, grad pipeline.Gradient) {
+			err := e.Train(context.Background(), micros, func(_ int, out pipeline.Output, grad pipeline.Gradient) {
 				for i := range grad.LogProb {
 					grad.LogProb[i] = -1 / float64(len(grad.LogProb))
 				}

@@ -9,10 +9,10 @@ import (
 
 // Sizes of what a product works on at a time. They steer speed alone: the bits do not depend on them.
 const (
-	leftBytes   = 8 << 20   // packed left operand
-	blockBytes  = 256 << 10 // rows of it that one tile walks through: they stay in the second-level cache
-	rightBytes  = 16 << 20  // right operand, where it is packed for the occasion
-	serialFlops = 1 << 20   // smaller products are not worth waking a worker for
+	blockBytes  = 256 << 10 // rows of the left operand that one worker packs and walks through: they stay in the second-level cache
+	slabBytes   = 2 << 10   // of a row of it, where the chains can pause
+	rightBytes  = 4 << 20   // right operand, where it is packed for the occasion: it stays in the third-level cache
+	serialFlops = 1 << 20   // smaller products are not worth another worker
 )
 
 // product is y [m n] = left [m k]·right [k n], or added to y; see multiplyArgs.
@@ -29,58 +29,113 @@ type product struct {
 	mode     int32
 }
 
+// cutting is how a product is shared out. A worker packs a block of rows for itself and multiplies it with all columns; the last
+// blocks, one for each worker, are split by columns as well, so that all workers end at about the same time.
+type cutting struct {
+	id     uint64 // of the product
+	blocks int    // of rows
+	whole  int    // of them that are not split
+	chunks int    // of columns, in a split one
+	panels int    // of columns
+	slab   int    // terms of the inner dimension that are packed at a time
+}
+
+func (q *queue) cut(p product) cutting {
+	k, tile, workers := int(p.left.k), q.kernels.rowTile(), q.pool.size
+	c := cutting{id: q.pool.products.Add(1), slab: max(k, 1), chunks: 1, panels: (p.n + q.kernels.panel() - 1) / q.kernels.panel()}
+	size := elementSize(p.left.dstType)
+	if p.mode == resume {
+		c.slab = min(c.slab, slabBytes/size)
+	}
+	rows := max(1, blockBytes/(size*roundUp(c.slab, 2)*tile)) * tile
+	if 2*p.m*k*p.n < serialFlops || workers == 1 {
+		c.blocks = (p.m + rows - 1) / rows
+		c.whole = c.blocks
+		return c
+	}
+	rows = min(rows, roundUp(max(p.m/(8*workers), 1), tile))
+	c.blocks = max((p.m+rows-1)/rows, 1)
+	if c.whole = c.blocks - workers; c.whole < workers {
+		c.whole = 0
+	}
+	c.chunks = min(c.panels, max(4, (4*workers+c.blocks-1)/c.blocks))
+	return c
+}
+
+func (c cutting) parts() int { return c.whole + (c.blocks-c.whole)*c.chunks }
+
+// part is the block of part i and the panels of its columns. Neighbouring parts are of different blocks, so that each worker
+// tends to stay with the block that it has packed.
+func (c cutting) part(i int) (block, from, to int) {
+	if i < c.whole {
+		return i, 0, c.panels
+	}
+	i -= c.whole
+	block, chunk := c.whole+i%(c.blocks-c.whole), i/(c.blocks-c.whole)
+	return block, chunk * c.panels / c.chunks, (chunk + 1) * c.panels / c.chunks
+}
+
 // multiply computes p on all workers.
 func (q *queue) multiply(p product) {
 	if p.m == 0 || p.n == 0 {
 		return
 	}
 	p.left.dstType = productType(q.kernels, p.left.srcType, p.right.dtype)
-	rowBytes := elementSize(p.left.dstType) * depth(q.kernels, int(p.left.k), p.left.dstType)
-	rows := min(p.m, max(leftBytes/max(rowBytes, 1), q.kernels.rowTile()))
-	q.left.reset()
-	a := q.left.bytes(rowBytes * rows)
-	for lo := 0; lo < p.m; lo += rows {
-		q.multiplyRows(p, lo, min(rows, p.m-lo), a, rowBytes)
+	c := q.cut(p)
+	if 2*p.m*int(p.left.k)*p.n < serialFlops {
+		q.pool.run(1, func(w *worker, _ int) {
+			for i := range c.parts() {
+				q.multiplyPart(w, p, c, i)
+			}
+		})
+		return
+	}
+	q.pool.run(c.parts(), func(w *worker, i int) { q.multiplyPart(w, p, c, i) })
+}
+
+func (q *queue) multiplyPart(w *worker, p product, c cutting, i int) {
+	block, fromPanel, toPanel := c.part(i)
+	width, k := q.kernels.panel(), int(p.left.k)
+	lo, hi := block*p.m/c.blocks, (block+1)*p.m/c.blocks
+	col, end := fromPanel*width, min(toPanel*width, p.n)
+	offset := lo*p.ld + col
+	t := multiplyArgs{
+		y: unsafe.Add(p.y, offset*elementSize(p.yType)), rows: int64(hi - lo), columns: int64(end - col), ld: int64(p.ld),
+		panelStride: int64(p.right.depth * width), layout: layoutTiles, aType: p.left.dstType, bType: p.right.dtype, yType: p.yType, mode: p.mode,
+	}
+	if p.bias != nil {
+		t.bias = unsafe.Add(p.bias, col*elementSize(p.right.dtype))
+	}
+	if p.residual != nil {
+		t.residual = unsafe.Add(p.residual, offset*elementSize(p.yType))
+	}
+	for first := 0; first == 0 || first < k; first += c.slab {
+		deep := min(c.slab, k-first)
+		t.a, t.k = w.pack(q.kernels, p.left, packedLeft{c.id, block, first}, lo, hi, deep), int64(deep)
+		t.b = unsafe.Add(p.right.from(col), (p.rightRow+first)*width*elementSize(p.right.dtype))
+		q.kernels.multiply(t)
 	}
 }
 
-// multiplyRows packs rows [lo, lo+n) of the left operand into a, rowBytes each, and multiplies them.
-func (q *queue) multiplyRows(p product, lo, n int, a ptr, rowBytes int) {
-	k, tile, width := int(p.left.k), q.kernels.rowTile(), q.kernels.panel()
-	blockRows := max(1, blockBytes/(max(rowBytes, 1)*tile)) * tile
-	blocks := (n + blockRows - 1) / blockRows
-	panelCount := (p.n + width - 1) / width
-	chunks := 1
-	if q.pool.size > 1 && 2*n*k*p.n >= serialFlops {
-		chunks = min(panelCount, max(1, (4*q.pool.size+blocks-1)/blocks))
+// packedLeft says what a worker has packed last: terms of the inner dimension from first on, of a block of rows of a product.
+type packedLeft struct {
+	product uint64
+	block   int
+	first   int
+}
+
+// pack gives rows [lo, hi) of a left operand as tiles, deep terms from term is.first on.
+func (w *worker) pack(k kernels, left packArgs, is packedLeft, lo, hi, deep int) ptr {
+	if w.holds == is {
+		return w.tiles
 	}
-	q.pool.run(blocks, func(_ *worker, b int) {
-		from, to := b*n/blocks, (b+1)*n/blocks
-		part := p.left
-		part.src, part.dst = p.left.columnsFrom(lo+from), unsafe.Add(a, from*rowBytes)
-		part.columns, part.width, part.balanced = int64(to-from), int64(tile), 1
-		q.kernels.pack(part)
-	})
-	ySize := elementSize(p.yType)
-	q.pool.run(blocks*chunks, func(_ *worker, i int) {
-		b, c := i%blocks, i/blocks
-		from, to := b*n/blocks, (b+1)*n/blocks
-		col, end := c*panelCount/chunks*width, min((c+1)*panelCount/chunks*width, p.n)
-		offset := (lo+from)*p.ld + col
-		t := multiplyArgs{
-			a: unsafe.Add(a, from*rowBytes), b: unsafe.Add(p.right.from(col), p.rightRow*width*elementSize(p.right.dtype)),
-			y: unsafe.Add(p.y, offset*ySize),
-			k: int64(k), rows: int64(to - from), columns: int64(end - col), ld: int64(p.ld), panelStride: int64(p.right.depth * width),
-			layout: layoutTiles, aType: p.left.dstType, bType: p.right.dtype, yType: p.yType, mode: p.mode,
-		}
-		if p.bias != nil {
-			t.bias = unsafe.Add(p.bias, col*elementSize(p.right.dtype))
-		}
-		if p.residual != nil {
-			t.residual = unsafe.Add(p.residual, offset*ySize)
-		}
-		q.kernels.multiply(t)
-	})
+	w.left.reset()
+	left.src = unsafe.Add(left.columnsFrom(lo), is.first*left.step())
+	w.tiles, w.holds = w.left.bytes(elementSize(left.dstType)*depth(k, deep, left.dstType)*(hi-lo)), packedLeft{}
+	left.dst, left.k, left.columns, left.width, left.balanced = w.tiles, int64(deep), int64(hi-lo), int64(k.rowTile()), 1
+	k.pack(left)
+	w.holds = is
+	return w.tiles
 }
 
 // rowsOf describes the rows of x as a left operand, columnsOf its columns.
@@ -126,27 +181,27 @@ func (q *queue) MatMulInput(dx, dy, w tensor.Tensor) {
 	})
 }
 
-// MatMulWeight: dw += dyᵀ·x, a chain over ascending n for each element.
+// MatMulWeight: dw += dyᵀ·x. For each element, a chain over ascending n that starts from the old contents.
 func (q *queue) MatMulWeight(dw, dy, x tensor.Tensor) {
 	if !q.computes("matmul weight gradient", dw, dy, x) {
 		return
 	}
 	defer q.end()
-	n, i, width := x.Dim(0), x.Dim(1), q.kernels.panel()
-	if n == 0 {
-		return
-	}
-	packed := productType(q.kernels, kind(dy), kind(x))
-	columnBytes := elementSize(packed) * depth(q.kernels, n, packed)
-	step := max(1, rightBytes/(columnBytes*width)) * width
-	buf := q.scratch.bytes(columnBytes * min(step, roundUp(i, width)))
-	for c := 0; c < i; c += step {
-		a := columnsOf(x)
-		a.src, a.columns, a.dstType = a.columnsFrom(c), int64(min(step, i-c)), packed
-		q.multiply(product{
-			m: dy.Dim(1), n: int(a.columns), left: columnsOf(dy), right: packPanels(q.kernels, q.pool, a, buf),
-			y: unsafe.Add(at(dw), 4*c), ld: i, yType: kind(dw), mode: add,
-		})
+	n, i, packed := x.Dim(0), x.Dim(1), productType(q.kernels, kind(dy), kind(x))
+	slab := slabBytes / elementSize(packed)
+	columns := min(i, max(1, rightBytes/(slabBytes*q.kernels.panel()))*q.kernels.panel())
+	rows := min(n, max(1, rightBytes/(slabBytes*roundUp(columns, q.kernels.panel())))*slab)
+	for c := 0; c < i; c += columns {
+		for first := 0; first < n; first += rows {
+			a := columnsOf(x.Slice(first, min(first+rows, n)))
+			a.src, a.columns, a.dstType = a.columnsFrom(c), int64(min(columns, i-c)), packed
+			q.scratch.reset()
+			q.multiply(product{
+				m: dy.Dim(1), n: int(a.columns), left: columnsOf(dy.Slice(first, min(first+rows, n))),
+				right: packPanels(q.kernels, q.pool, a, q.scratch.bytes(a.packedBytes(q.kernels))),
+				y:     unsafe.Add(at(dw), 4*c), ld: i, yType: float32Type, mode: resume,
+			})
+		}
 	}
 }
 

@@ -21,8 +21,19 @@ INLINE void transpose(vf x[W]) {
 	}
 }
 
+// AHEAD is how many rows ahead a straight source is fetched: each lies on a page of its own, beyond what the processor fetches by
+// itself.
+#define AHEAD 12
+
+#if PAIRS
+#include "pairs.inc.h"
+#else
+#define pack_pairs_panel(p, src, dst, n, width)
+#define put_pair(p, src, dst, k, c, n, width)
+#endif
+
 // pack_panel writes one panel of a transposed source: n columns, padded with zeros to width.
-INLINE void pack_panel(const struct pack *p, const int S, const int D, const void *src, void *dst, int64_t n, int64_t width) {
+INLINE void pack_panel(const struct pack *p, const int S, const int D, const char *src, char *dst, int64_t n, int64_t width) {
 	for (int64_t c = 0; c < width; c += W)
 		for (int64_t k = 0; k < p->k; k += W) {
 			vf x[W];
@@ -46,17 +57,23 @@ INLINE int64_t cut(int64_t columns, int64_t c, int64_t width, int balanced) {
 // not a narrow strip of it after the other.
 #define GROUP 8
 
-INLINE void pack_group(const struct pack *p, const int S, const int D, const char *const *src, char *const *dst, const int64_t *n,
-		       const int64_t *width, int count) {
-	const int64_t depth = p->k, ld = p->ld;
-	for (int64_t k = 0; k < depth; k++)
+INLINE void pack_group(const struct pack *p, const int S, const int D, const int paired, const char *const *src, char *const *dst,
+		       const int64_t *n, const int64_t *width, int count) {
+	const int64_t size = S == F32 ? 4 : 2, bytes = src[count - 1] - src[0] + n[count - 1] * size, ahead = AHEAD * p->ld * size;
+	for (int64_t k = 0; k < p->k; k += paired ? 2 : 1) {
+		for (int64_t i = 0; i < bytes; i += 64)
+			for (int r = 0; r < (paired ? 2 : 1); r++) __builtin_prefetch(src[0] + (k + r) * p->ld * size + ahead + i);
 		for (int g = 0; g < count; g++)
-			for (int64_t c = 0; c < width[g]; c += W)
-				put(dst[g], D, k * width[g] + c, width[g] - c, get(src[g], S, k * ld + c, n[g] - c));
+			for (int64_t c = 0; c < width[g]; c += W) {
+				if (paired) put_pair(p, src[g], dst[g], k, c, n[g], width[g]);
+				else put(dst[g], D, k * width[g] + c, width[g] - c, get(src[g], S, k * p->ld + c, n[g] - c));
+			}
+	}
 }
 
-INLINE void pack_straight(const struct pack *p, const int S, const int D) {
-	const int ssize = S == F32 ? 4 : 2, dsize = D == F32 ? 4 : 2;
+// pack_as packs S as D, or as pairs.
+INLINE void pack_as(const struct pack *p, const int S, const int D, const int paired) {
+	const int64_t ssize = S == F32 ? 4 : 2, depth = (paired ? p->k + (p->k & 1) : p->k) * (D == F32 ? 4 : 2);
 	char *to = p->dst;
 	for (int64_t c = 0; c < p->columns;) {
 		const char *src[GROUP];
@@ -66,41 +83,26 @@ INLINE void pack_straight(const struct pack *p, const int S, const int D) {
 		for (; count < GROUP && c < p->columns; count++) {
 			width[count] = cut(p->columns, c, p->width, p->balanced);
 			n[count] = p->columns - c < width[count] ? p->columns - c : width[count];
-			src[count] = (const char *)p->src + c * ssize;
+			src[count] = (const char *)p->src + c * ssize * (p->transposed ? p->ld : 1);
 			dst[count] = to;
-			to += p->k * width[count] * dsize;
+			to += depth * width[count];
 			c += width[count];
 		}
-		pack_group(p, S, D, src, dst, n, width, count);
+		if (!p->transposed) {
+			pack_group(p, S, D, paired, src, dst, n, width, count);
+			continue;
+		}
+		for (int g = 0; g < count; g++) {
+			if (paired) pack_pairs_panel(p, src[g], dst[g], n[g], width[g]);
+			else pack_panel(p, S, D, src[g], dst[g], n[g], width[g]);
+		}
 	}
 }
-
-INLINE void pack_as(const struct pack *p, const int S, const int D) {
-	if (!p->transposed) {
-		pack_straight(p, S, D);
-		return;
-	}
-	const int ssize = S == F32 ? 4 : 2, dsize = D == F32 ? 4 : 2;
-	char *dst = p->dst;
-	for (int64_t c = 0; c < p->columns;) {
-		int64_t width = cut(p->columns, c, p->width, p->balanced);
-		int64_t n = p->columns - c < width ? p->columns - c : width;
-		pack_panel(p, S, D, (const char *)p->src + c * ssize * p->ld, dst, n, width);
-		dst += p->k * width * dsize;
-		c += width;
-	}
-}
-
-#if PAIRS
-#include "pairs.inc.h"
-#else
-INLINE void pack_bf16(const struct pack *p) { pack_as(p, BF16, BF16); }
-#endif
 
 static void pack_(const struct pack *p) {
-	if (p->src_type == F32) pack_as(p, F32, F32);
-	else if (p->dst_type == F32) pack_as(p, BF16, F32);
-	else pack_bf16(p);
+	if (p->src_type == F32) pack_as(p, F32, F32, 0);
+	else if (p->dst_type == F32) pack_as(p, BF16, F32, 0);
+	else pack_as(p, BF16, BF16, PAIRS);
 }
 
 #if !PAIRS

@@ -65,6 +65,14 @@ func (a packArgs) columnsFrom(c int) ptr {
 	return unsafe.Add(a.src, c*elementSize(a.srcType))
 }
 
+// step is the number of bytes from one term of the inner dimension to the next.
+func (a packArgs) step() int {
+	if a.transposed != 0 {
+		return elementSize(a.srcType)
+	}
+	return int(a.ld) * elementSize(a.srcType)
+}
+
 // packedBytes is the size of the panels that a describes.
 func (a packArgs) packedBytes(of kernels) int {
 	return roundUp(int(a.columns), of.panel()) * depth(of, int(a.k), a.dstType) * elementSize(a.dstType)

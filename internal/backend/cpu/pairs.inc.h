@@ -22,36 +22,25 @@ INLINE void put_pairs(int32_t *to, int64_t n, vi x) {
 	else _mm512_mask_storeu_epi32(to, first_lanes(n), (__m512i)x);
 }
 
-// pack_pairs_panel writes one panel: n columns, padded with zeros to width.
-INLINE void pack_pairs_panel(const struct pack *p, const uint16_t *src, int32_t *dst, int64_t n, int64_t width) {
-	if (!p->transposed) {
-		for (int64_t k = 0; k < p->k; k += 2) {
-			const uint16_t *even = src + k * p->ld, *odd = k + 1 < p->k ? even + p->ld : 0;
-			for (int64_t c = 0; c < width; c += W) put_pairs(dst + k / 2 * width + c, width - c, pairs_of(even + c, odd ? odd + c : 0, n - c));
-		}
-		return;
-	}
+// put_pair packs rows k and k+1 of a straight source, from column c on.
+INLINE void put_pair(const struct pack *p, const char *src, char *dst, int64_t k, int64_t c, int64_t n, int64_t width) {
+	const uint16_t *even = (const uint16_t *)src + k * p->ld + c;
+	put_pairs((int32_t *)dst + k / 2 * width + c, width - c, pairs_of(even, k + 1 < p->k ? even + p->ld : 0, n - c));
+}
+
+// pack_pairs_panel writes one panel of a transposed source: n columns, padded with zeros to width.
+INLINE void pack_pairs_panel(const struct pack *p, const char *src, char *dst, int64_t n, int64_t width) {
 	for (int64_t c = 0; c < width; c += W)
 		for (int64_t k = 0; k < p->k; k += 2 * W) {
 			vf x[W];
 #pragma GCC unroll 16
-			for (int i = 0; i < W; i++) x[i] = c + i < n ? (vf)pairs_from(src + (c + i) * p->ld, k, p->k - k) : (vf){0};
+			for (int i = 0; i < W; i++)
+				x[i] = c + i < n ? (vf)pairs_from((const uint16_t *)src + (c + i) * p->ld, k, p->k - k) : (vf){0};
 			transpose(x);
 #pragma GCC unroll 16
 			for (int i = 0; i < W; i++)
-				if (k + 2 * i < p->k) put_pairs(dst + (k / 2 + i) * width + c, width - c, (vi)x[i]);
+				if (k + 2 * i < p->k) put_pairs((int32_t *)dst + (k / 2 + i) * width + c, width - c, (vi)x[i]);
 		}
-}
-
-static void pack_bf16(const struct pack *p) {
-	int32_t *dst = p->dst;
-	for (int64_t c = 0; c < p->columns;) {
-		int64_t width = cut(p->columns, c, p->width, p->balanced);
-		int64_t n = p->columns - c < width ? p->columns - c : width;
-		pack_pairs_panel(p, (const uint16_t *)p->src + c * (p->transposed ? p->ld : 1), dst, n, width);
-		dst += (p->k + 1) / 2 * width;
-		c += width;
-	}
 }
 
 // right reads W columns of row k of a panel.

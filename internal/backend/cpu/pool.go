@@ -30,6 +30,9 @@ func spareProcessor(workers int) {
 // worker is the right to compute, with the temporary memory that goes with it, and at times a goroutine that waits for tiles.
 type worker struct {
 	scratch scratch
+	left    scratch    // tiles
+	tiles   ptr        // of a left operand, kept from one part of a product to the next
+	holds   packedLeft // which
 	index   int
 	yielded time.Time           // when its goroutine last told the scheduler that it is alive
 	waiting atomic.Bool         // a goroutine waits, and takes next
@@ -38,8 +41,9 @@ type worker struct {
 
 // pool bounds how many tiles are computed at a time, whichever streams they belong to. The caller of run computes too.
 type pool struct {
-	size   int
-	census sync.Mutex // held while one caller takes all workers: two of them would wait for each other's
+	size     int
+	products atomic.Uint64 // so far; each has a number of its own
+	census   sync.Mutex    // held while one caller takes all workers: two of them would wait for each other's
 
 	mu      sync.Mutex
 	freed   sync.Cond
@@ -199,7 +203,7 @@ func (p *pool) scratchBytes() int {
 	var all []*worker
 	for range p.size {
 		w := p.take()
-		total += w.scratch.size()
+		total += w.scratch.size() + w.left.size()
 		all = append(all, w)
 	}
 	for _, w := range all {
