@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"alfred/internal/backend"
+	"alfred/internal/tensor"
 )
 
 // headShape is a language-model head: hidden size, entries held here, the first of them, and the deviation of logits.
@@ -74,6 +75,9 @@ func logProbBackward(r *rig, shape headShape, withEntropy bool) {
 		dentropy = r.random("dentropy", r.wide, 1, rows)
 	}
 	tol := exponentials(shape.largest())
+	if r.storage == tensor.BFloat16 {
+		tol.norm += bfloat16Rounding // dz may be rounded like h
+	}
 	dh, dw := r.added(tol, "dh", r.storage, rows, shape.d), r.added(tol, "dw", r.wide, shape.v, shape.d)
 	r.do(func(s side) {
 		s.LogProbBackward(s.of(dh), s.of(dw), s.of(h), s.of(w), s.of(targets), s.of(lse), s.of(entropy), s.of(dlogp), s.of(dentropy), shape.head())

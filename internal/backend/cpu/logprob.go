@@ -13,9 +13,14 @@ import (
 const (
 	statsRows  = 128
 	gradRows   = 256
-	vocabChunk = 512  // entries of one tile
+	vocabChunk = 512  // entries of one tile, at most
 	vocabGroup = 4096 // entries whose gradients exist at a time
 )
+
+// chunkOf is the size of a tile for so many entries: all workers get some where the vocabulary is small.
+func (q *queue) chunkOf(entries int) int {
+	return min(vocabChunk, roundUp(max(entries/(4*q.pool.size), 1), keyBlock))
+}
 
 // The columns of statistics.
 const (
@@ -54,23 +59,20 @@ func (v vocabulary) columns(w *worker, lo, hi int) panels {
 	return panels{data: a.dst, dtype: a.dstType, k: int(a.k), depth: depth(v.kernels, int(a.k), a.dstType), columns: hi - lo}
 }
 
-// logits is z [rows][ld] = h·wᵀ over entries [lo, hi), h packed by packLeft.
+// left describes h, which has w's type, as a left operand of w.
+func (v vocabulary) left(h tensor.Tensor) packArgs {
+	a := rowsOf(h)
+	a.dstType = productType(v.kernels, kind(h), kind(v.w))
+	return a
+}
+
+// logits is z [rows][ld] = h·wᵀ over entries [lo, hi), with h as tiles.
 func (v vocabulary) logits(w *worker, z, h ptr, rows, lo, hi, ld int) {
 	p := v.columns(w, lo, hi)
 	v.kernels.multiply(multiplyArgs{
 		a: h, b: p.data, y: z, k: int64(p.k), rows: int64(rows), columns: int64(hi - lo), ld: int64(ld),
 		panelStride: int64(p.depth * v.kernels.panel()), layout: layoutTiles, aType: productType(v.kernels, kind(v.w), p.dtype), bType: p.dtype, yType: float32Type, mode: store,
 	})
-}
-
-// packLeft packs n rows of h from row lo on as one left operand of w, which has the same type.
-func (q *queue) packLeft(h tensor.Tensor, lo, n int) ptr {
-	a := rowsOf(h)
-	a.dstType = productType(q.kernels, kind(h), kind(h))
-	a.src, a.dst = row(h, lo), q.left.bytes(elementSize(a.dstType)*n*depth(q.kernels, h.Dim(1), a.dstType))
-	a.columns, a.width, a.balanced = int64(n), int64(q.kernels.rowTile()), 1
-	q.kernels.pack(a)
-	return a.dst
 }
 
 // LogProbStats: (max z, Σ exp(z-max), Σ exp(z-max)·z, z[target] or 0) of each row.
@@ -84,29 +86,33 @@ func (q *queue) LogProbStats(stats, h, w, targets tensor.Tensor, head backend.He
 	}
 	v, release := q.vocabulary(w, forward)
 	defer release()
-	blocks := (w.Dim(0) + keyBlock - 1) / keyBlock
-	sums := newVocabSums(&q.scratch, min(statsRows, h.Dim(0)), blocks)
-	for lo := 0; lo < h.Dim(0); lo += statsRows {
-		q.statsOf(stats, h, ints(targets), lo, min(statsRows, h.Dim(0)-lo), v, sums, head)
+	entries, n := w.Dim(0), h.Dim(0)
+	chunks := (entries + vocabChunk - 1) / vocabChunk
+	rows := min(n, statsRows*max(1, 4*q.pool.size/max(chunks, 1))) // of a pass: enough tiles for all workers
+	sums := newVocabSums(&q.scratch, rows, (entries+keyBlock-1)/keyBlock)
+	for lo := 0; lo < n; lo += rows {
+		q.statsOf(stats, h, ints(targets), lo, min(rows, n-lo), v, sums, head)
 	}
 }
 
-// statsOf does n rows from row lo on: the blocks of the vocabulary on all workers, then their sums.
+// statsOf does n rows from row lo on: tiles of rows and of blocks of the vocabulary on all workers, then the sums of the blocks.
 func (q *queue) statsOf(stats, h tensor.Tensor, targets []int32, lo, n int, v vocabulary, sums vocabSums, head backend.Head) {
 	entries, scale, out := v.w.Dim(0), float32(head.Scale), floats(stats)[lo*statColumns:]
-	q.left.reset()
-	left := q.packLeft(h, lo, n)
 	for r := range n {
 		out[r*statColumns+statTarget] = 0
 	}
-	q.pool.run((entries+vocabChunk-1)/vocabChunk, func(w *worker, i int) {
-		from, to := i*vocabChunk, min((i+1)*vocabChunk, entries)
-		z := w.scratch.floats(n * vocabChunk)
-		v.logits(w, start(z), left, n, from, to, vocabChunk)
-		q.kernels.vocabBlocks(sums.blocks(start(z), n, from, to, vocabChunk, scale))
-		for r := range n {
-			if t := int(targets[lo+r]) - head.First; t >= from && t < to {
-				out[r*statColumns+statTarget] = scale * z[r*vocabChunk+t-from]
+	left, id := v.left(h), q.pool.products.Add(1)
+	chunks := (entries + vocabChunk - 1) / vocabChunk
+	q.pool.run(chunks*((n+statsRows-1)/statsRows), func(w *worker, i int) {
+		first, from := i/chunks*statsRows, i%chunks*vocabChunk
+		rows, to := min(statsRows, n-first), min(from+vocabChunk, entries)
+		z := w.scratch.floats(rows * vocabChunk)
+		tiles := w.pack(q.kernels, left, packedLeft{id, i / chunks, 0}, lo+first, lo+first+rows, h.Dim(1))
+		v.logits(w, start(z), tiles, rows, from, to, vocabChunk)
+		q.kernels.vocabBlocks(sums.from(first).blocks(start(z), rows, from, to, vocabChunk, scale))
+		for r := range rows {
+			if t := int(targets[lo+first+r]) - head.First; t >= from && t < to {
+				out[(first+r)*statColumns+statTarget] = scale * z[r*vocabChunk+t-from]
 			}
 		}
 	})
@@ -121,6 +127,12 @@ type vocabSums struct {
 
 func newVocabSums(f *scratch, rows, blocks int) vocabSums {
 	return vocabSums{max: f.floats(rows * blocks), sum: f.floats(rows * blocks), moment: f.floats(rows * blocks), count: blocks}
+}
+
+// from is the sums of rows r and on.
+func (s vocabSums) from(r int) vocabSums {
+	s.max, s.sum, s.moment = s.max[r*s.count:], s.sum[r*s.count:], s.moment[r*s.count:]
+	return s
 }
 
 // blocks sums up entries [lo, hi) of n rows; z holds their logits.
@@ -184,9 +196,12 @@ func (q *queue) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dent
 	n, d := min(gradRows, h.Dim(0)), h.Dim(1)
 	g := logprobGrad{
 		queue: q, dh: dh, dw: dw, h: h, targets: targets, lse: lse, entropy: entropy, dlogp: dlogp, dentropy: dentropy, head: head,
-		columns: columns, rows: rows,
-		dz: q.scratch.floats(n * vocabGroup), acc: q.scratch.floats(n * d), right: q.scratch.floats(n * roundUp(d, q.kernels.panel())),
+		columns: columns, rows: rows, kind: productType(q.kernels, kind(h), kind(w)), acc: q.scratch.floats(n * d),
 	}
+	g.dz = q.scratch.bytes(n * vocabGroup * elementSize(g.kind))
+	g.right = columnsOf(h)
+	g.right.k, g.right.columns, g.right.dstType = int64(n), int64(d), g.kind
+	g.right.dst = q.scratch.bytes(g.right.packedBytes(q.kernels))
 	if w.Stamp() == nil {
 		g.group = q.scratch.bytes(w.DType().Size() * depth(q.kernels, min(vocabGroup, w.Dim(0)), kind(w)) * roundUp(d, q.kernels.panel()))
 	}
@@ -203,9 +218,10 @@ type logprobGrad struct {
 	head    backend.Head
 	columns vocabulary // w as the right operand of h·wᵀ
 	rows    vocabulary // w as the right operand of dz·w
-	dz      []float32  // [rows][vocabGroup]
+	kind    int32      // of dz in products: that of the hidden states where the kernels multiply such, else float32
+	dz      ptr        // [rows][vocabGroup]
 	acc     []float32  // [rows][D] chains of dh
-	right   []float32  // h as the right operand of dzᵀ·h
+	right   packArgs   // h as the right operand of dzᵀ·h
 	group   ptr        // panels of a group of the vocabulary, for a weight without a stamp
 }
 
@@ -213,16 +229,17 @@ type logprobGrad struct {
 func (g *logprobGrad) rowsFrom(lo, n int) {
 	entries, d := g.dw.Dim(0), g.h.Dim(1)
 	clear(g.acc)
-	part := columnsOf(g.h.Slice(lo, lo+n))
-	part.columns, part.dstType = int64(d), float32Type
-	right := packPanels(g.kernels, g.pool, part, start(g.right))
+	part := g.right
+	part.src, part.k = row(g.h, lo), int64(n)
+	right := packPanels(g.kernels, g.pool, part, part.dst)
+	left, id := g.columns.left(g.h), g.pool.products.Add(1)
 	for first := 0; first < entries; first += vocabGroup {
 		end := min(first+vocabGroup, entries)
-		g.left.reset()
-		left := g.packLeft(g.h, lo, n)
-		g.pool.run((end-first+vocabChunk-1)/vocabChunk, func(w *worker, i int) {
-			from := first + i*vocabChunk
-			g.chunk(w, left, right, lo, n, first, from, min(from+vocabChunk, end))
+		chunk := g.chunkOf(end - first)
+		g.pool.run((end-first+chunk-1)/chunk, func(w *worker, i int) {
+			from := first + i*chunk
+			tiles := w.pack(g.kernels, left, packedLeft{id, 0, 0}, lo, lo+n, d)
+			g.chunk(w, tiles, right, lo, n, first, from, min(from+chunk, end))
 		})
 		g.chains(n, first, end)
 	}
@@ -232,22 +249,32 @@ func (g *logprobGrad) rowsFrom(lo, n int) {
 }
 
 // chunk computes dz for entries [from, to) and adds dzᵀ·h to their rows of dw.
-func (g *logprobGrad) chunk(w *worker, left ptr, right panels, lo, n, first, from, to int) {
-	z, d := start(g.dz[from-first:]), g.h.Dim(1)
-	g.columns.logits(w, z, left, n, from, to, vocabGroup)
+func (g *logprobGrad) chunk(w *worker, tiles ptr, right panels, lo, n, first, from, to int) {
+	dz, d := unsafe.Add(g.dz, (from-first)*elementSize(g.kind)), g.h.Dim(1)
+	z, ld := dz, vocabGroup
+	if g.kind != float32Type {
+		ld = vocabChunk
+		z = start(w.scratch.floats(n * ld))
+	}
+	g.columns.logits(w, z, tiles, n, from, to, ld)
 	g.kernels.logprobGrad(logprobGradArgs{
 		z: z, lse: row(g.lse, lo), entropy: row(g.entropy, lo), dlogp: row(g.dlogp, lo), dentropy: row(g.dentropy, lo),
-		targets: row(g.targets, lo), rows: int64(n), columns: int64(to - from), ld: vocabGroup, first: int64(g.head.First + from),
+		targets: row(g.targets, lo), rows: int64(n), columns: int64(to - from), ld: int64(ld), first: int64(g.head.First + from),
 		scale: float32(g.head.Scale),
 	})
-	tiles := w.scratch.floats(n * (to - from))
-	g.kernels.pack(packArgs{
-		src: z, dst: start(tiles), ld: vocabGroup, k: int64(n), columns: int64(to - from), width: int64(g.kernels.rowTile()),
-		srcType: float32Type, dstType: float32Type, balanced: 1,
-	})
+	if g.kind != float32Type {
+		g.kernels.copyRows(copyRowsArgs{
+			dst: dz, src: z, rows: int64(n), columns: int64(to - from), dstLD: vocabGroup, srcLD: int64(ld), dstType: g.kind, srcType: float32Type,
+		})
+	}
+	part := packArgs{
+		src: dz, ld: vocabGroup, k: int64(n), columns: int64(to - from), width: int64(g.kernels.rowTile()), srcType: g.kind, dstType: g.kind, balanced: 1,
+	}
+	part.dst = w.scratch.bytes(elementSize(g.kind) * depth(g.kernels, n, g.kind) * (to - from))
+	g.kernels.pack(part)
 	g.kernels.multiply(multiplyArgs{
-		a: start(tiles), b: right.data, y: row(g.dw, from), k: int64(n), rows: int64(to - from), columns: int64(d), ld: int64(d),
-		panelStride: int64(n * g.kernels.panel()), layout: layoutTiles, aType: float32Type, bType: float32Type, yType: float32Type, mode: add,
+		a: part.dst, b: right.data, y: row(g.dw, from), k: int64(n), rows: int64(to - from), columns: int64(d), ld: int64(d),
+		panelStride: int64(right.depth * g.kernels.panel()), layout: layoutTiles, aType: g.kind, bType: g.kind, yType: float32Type, mode: resume,
 	})
 }
 
@@ -259,7 +286,7 @@ func (g *logprobGrad) chains(n, first, end int) {
 		right, rightRow = packPanels(g.kernels, g.pool, packing(g.rows.w.Slice(first, end), backward), g.group), 0
 	}
 	g.multiply(product{
-		m: n, n: d, left: packArgs{src: start(g.dz), srcType: float32Type, ld: vocabGroup, k: int64(end - first), transposed: 1},
+		m: n, n: d, left: packArgs{src: g.dz, srcType: g.kind, ld: vocabGroup, k: int64(end - first), transposed: 1},
 		right: right, rightRow: rightRow, y: start(g.acc), ld: d, yType: float32Type, mode: resume,
 	})
 }

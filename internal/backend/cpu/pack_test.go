@@ -139,7 +139,7 @@ func TestSteadyState(t *testing.T) {
 	}
 	scratch := func() int {
 		q := r.s.Queue().(*queue)
-		return r.d.ScratchBytes() + q.scratch.size() + q.left.size()
+		return r.d.ScratchBytes() + q.scratch.size()
 	}
 	for range 20 {
 		rounds[1600]() // which worker gets which tile is left to chance: all of them shall have grown

@@ -14,7 +14,6 @@ type queue struct {
 	pool    *pool
 	packed  *packedWeights
 	scratch scratch
-	left    scratch     // packed left operand of a product
 	spans   []span      // of the running attention
 	tiles   []tokenTile // of the running attention
 	err     error
