@@ -10,7 +10,7 @@ import (
 // Sizes of what a product works on at a time. They steer speed alone: the bits do not depend on them.
 const (
 	blockBytes  = 256 << 10 // rows of the left operand that one worker packs and walks through: they stay in the second-level cache
-	slabBytes   = 2 << 10   // of a row of it, where the chains can pause
+	slabBytes   = 4 << 10   // of a row of it, where the chains can pause
 	rightBytes  = 4 << 20   // right operand, where it is packed for the occasion: it stays in the third-level cache
 	serialFlops = 1 << 20   // smaller products are not worth another worker
 )

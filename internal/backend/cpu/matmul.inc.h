@@ -193,6 +193,13 @@ INLINE void finish(const struct multiply *m, const int Y, const float *acc, int6
 	}
 }
 
+// fetch asks for what a tile adds to, mr rows of n columns, while the one before is computed.
+INLINE void fetch(const struct multiply *m, const char *y, int64_t row, int64_t col, int64_t n) {
+	const int64_t size = m->y_type == F32 ? 4 : 2, mr = cut(m->rows, row, MR, 1);
+	for (int64_t r = row; r < row + mr; r++)
+		for (int64_t c = 0; c < n * size; c += 64) __builtin_prefetch(y + (r * m->ld + col) * size + c, 1);
+}
+
 static void multiply_(const struct multiply *m) {
 	tile_fn *const *tiles = m->layout == A_ROWS ? tiles_rows : m->layout == A_COLUMNS ? tiles_cols : m->a_type == BF16 ? tiles_dot : m->b_type == F32 ? tiles_f32 : tiles_bf16;
 	const int64_t bsize = m->b_type == F32 ? 4 : 2;
@@ -206,6 +213,8 @@ static void multiply_(const struct multiply *m) {
 			const int64_t mr = cut(m->rows, r, MR, 1);
 			const char *a = (const char *)m->a + r * row;
 			float *y = (float *)m->y + r * m->ld + c;
+			if (m->mode != STORE && r + mr < m->rows) fetch(m, m->y, r + mr, c, n);
+			if (m->residual && r + mr < m->rows) fetch(m, m->residual, r + mr, c, n);
 			if (plain && n == NR) {
 				tiles[mr](m->k, a, b, y, m->ld, m->mode == CONTINUE);
 			} else {
