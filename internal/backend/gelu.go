@@ -6,7 +6,7 @@ import "alfred/internal/tensor"
 type GeluOps interface {
 	// Gelu: y = gelu(x).  Any shape; y may be x.
 	Gelu(y, x tensor.Tensor)
-	// GeluBackward: dx += dy·(Φ(x) + x·φ(x)).
+	// GeluBackward: dx = dy·(Φ(x) + x·φ(x)).  dx may be dy.
 	GeluBackward(dx, dy, x tensor.Tensor)
 }
 

@@ -31,9 +31,8 @@ func (m *MLP) Backward(s *backend.Stream, dx, dy tensor.Tensor, saved MLPSaved) 
 	mark := s.Arena().Mark()
 	dact := s.Zeros(dx.DType(), saved.act.Dims()...)
 	m.Down.Backward(s, dact, dy, saved.act)
-	dup := s.Zeros(dx.DType(), saved.up.Dims()...)
-	s.GeluBackward(dup, dact, saved.up)
-	m.Up.Backward(s, dx, dup, saved.x)
+	s.GeluBackward(dact, dact, saved.up)
+	m.Up.Backward(s, dx, dact, saved.x)
 	s.Arena().Release(mark)
 }
 

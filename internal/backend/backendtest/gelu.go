@@ -37,8 +37,12 @@ func geluCases() []testCase {
 			}},
 			testCase{label("GeluBackward", dims, n), n, func(r *rig) {
 				x, dy := input(r), r.random("dy", r.storage, 1, dims...)
-				dx := r.added(withStorage(r), "dx", r.storage, dims...)
+				dx := r.output(withStorage(r), "dx", r.storage, dims...)
 				r.do(func(s side) { s.GeluBackward(s.of(dx), s.of(dy), s.of(x)) })
+			}},
+			testCase{label("GeluBackward in place", dims, n), n, func(r *rig) {
+				x, dx := input(r), r.result(withStorage(r), r.random("dx", r.storage, 1, dims...))
+				r.do(func(s side) { s.GeluBackward(s.of(dx), s.of(dx), s.of(x)) })
 			}},
 		)
 	}

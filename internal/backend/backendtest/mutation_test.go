@@ -31,7 +31,7 @@ var operations = []struct {
 	{"MatMul", 1, nil}, {"MatMulInput", 1, []int{0}}, {"MatMulWeight", 1, []int{0}}, {"SumRows", 1, []int{0}},
 	{"LayerNorm", 3, nil}, {"LayerNormBackward", 3, []int{0, 1, 2}}, {"SplitQKV", 3, nil}, {"SplitQKVBackward", 1, []int{0}},
 	{"Attention", 2, nil}, {"AttentionBackward", 3, []int{0, 1, 2}}, {"AttentionPaged", 1, nil},
-	{"Gelu", 1, nil}, {"GeluBackward", 1, []int{0}}, {"Embedding", 1, nil}, {"EmbeddingBackward", 1, []int{0}},
+	{"Gelu", 1, nil}, {"GeluBackward", 1, nil}, {"Embedding", 1, nil}, {"EmbeddingBackward", 1, []int{0}},
 	{"LogProbStats", 1, nil}, {"LogProbMerge", 3, nil}, {"LogProbBackward", 2, []int{0, 1}},
 	{"Zero", 1, nil}, {"Copy", 1, nil}, {"Add", 1, nil}, {"GatherRows", 1, nil}, {"ScatterRows", 1, []int{0}}, {"AddRows", 1, []int{0}},
 	{"SumSquares", 1, []int{0}}, {"AdamW", 4, []int{2, 3}},

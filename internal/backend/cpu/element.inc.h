@@ -50,7 +50,7 @@ INLINE void gelu_backward_as(const struct map *m, const int T) {
 		vf e, x = get(m->b, T, i, left);
 		vf cdf = normal_cdf(x, &e);
 		vf slope = fma_(x * 0.3989422804014327f, e, cdf); // 1/√(2π)
-		put(m->y, T, i, left, fma_(get(m->a, T, i, left), slope, get(m->y, T, i, left)));
+		put(m->y, T, i, left, get(m->a, T, i, left) * slope);
 	}
 }
 

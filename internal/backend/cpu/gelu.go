@@ -15,7 +15,7 @@ func (q *queue) Gelu(y, x tensor.Tensor) {
 	q.elementwise(y, x, x, q.kernels.gelu)
 }
 
-// GeluBackward: dx += dy·(Φ(x) + x·φ(x)).
+// GeluBackward: dx = dy·(Φ(x) + x·φ(x)).
 func (q *queue) GeluBackward(dx, dy, x tensor.Tensor) {
 	if !q.computes("gelu backward", dx, dy, x) {
 		return

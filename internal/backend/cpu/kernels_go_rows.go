@@ -158,7 +158,7 @@ func (goKernels) geluBackward(a mapArgs) {
 	for i := range n {
 		v := x.get(i)
 		cdf, e := normalCDF(v)
-		y.put(i, mulAdd(dy.get(i), mulAdd(float32(v*0.3989422804014327), e, cdf), y.get(i)))
+		y.put(i, dy.get(i)*mulAdd(float32(v*0.3989422804014327), e, cdf))
 	}
 }
 

@@ -78,7 +78,7 @@ func (q *queue) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.P
 
 func (q *queue) Gelu(y, x tensor.Tensor) { q.op("gelu", once(y, x)) }
 
-func (q *queue) GeluBackward(dx, dy, x tensor.Tensor) { q.op("gelu backward", twice(dx)+once(dy, x)) }
+func (q *queue) GeluBackward(dx, dy, x tensor.Tensor) { q.op("gelu backward", once(dx, dy, x)) }
 
 func (q *queue) Embedding(y, table, ids tensor.Tensor, _ int) {
 	q.op("embedding", once(y, ids)+rowBytes(table, ids.Len()))

@@ -17,7 +17,7 @@ func (q *queue) Gelu(y, x tensor.Tensor) {
 	}
 }
 
-// GeluBackward: dx += dy·(Φ(x) + x·φ(x)).
+// GeluBackward: dx = dy·(Φ(x) + x·φ(x)).
 func (q *queue) GeluBackward(dx, dy, x tensor.Tensor) {
 	if !q.floats("gelu backward", dx, dy, x) {
 		return
@@ -25,7 +25,7 @@ func (q *queue) GeluBackward(dx, dy, x tensor.Tensor) {
 	dxs, dys := f64(dx), f64(dy)
 	for i, v := range f64(x) {
 		density := math.Exp(-v*v/2) / math.Sqrt(2*math.Pi)
-		dxs[i] += dys[i] * (normalCDF(v) + v*density)
+		dxs[i] = dys[i] * (normalCDF(v) + v*density)
 	}
 }
 

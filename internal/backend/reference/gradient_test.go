@@ -188,7 +188,11 @@ func functions() []function {
 				b.Gelu(y, in[0])
 				return ts{y}, nil
 			},
-			func(b bench, dins, douts, in, _ ts) { b.GeluBackward(dins[0], douts[0], in[0]) }},
+			func(b bench, dins, douts, in, _ ts) {
+				dx := alloc(b, 4, 5)
+				b.GeluBackward(dx, douts[0], in[0])
+				b.Add(dins[0], dins[0], dx)
+			}},
 		{"embedding of rows 64 to 69", [][]int{{5, 3}},
 			func(b bench, in ts) (outs, saved ts) {
 				y, ids := alloc(b, 6, 3), b.ints(66, 64, 66, 3, 70, 68)
