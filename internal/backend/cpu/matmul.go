@@ -12,6 +12,7 @@ const (
 	blockBytes  = 256 << 10 // rows of the left operand that one worker packs and walks through: they stay in the second-level cache
 	slabBytes   = 4 << 10   // of a row of it, where the chains can pause
 	rightBytes  = 4 << 20   // right operand, where it is packed for the occasion: it stays in the third-level cache
+	fewRows     = 8         // tiles of a block that is not cut for the sake of more workers
 	serialFlops = 1 << 20   // smaller products are not worth another worker
 )
 
@@ -53,7 +54,8 @@ func (q *queue) cut(p product) cutting {
 		c.whole = c.blocks
 		return c
 	}
-	rows = min(rows, roundUp(max(p.m/(8*workers), 1), tile))
+	// Each block walks through the whole right operand: a few rows are one block, however many workers there are.
+	rows = min(rows, roundUp(max(p.m/(8*workers), fewRows*tile), tile))
 	c.blocks = max((p.m+rows-1)/rows, 1)
 	if c.whole = c.blocks - workers; c.whole < workers {
 		c.whole = 0

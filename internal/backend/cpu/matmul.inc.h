@@ -110,9 +110,9 @@ static void pack_(const struct pack *p) {
 INLINE vf right(const void *b, const int T, int64_t k, int64_t column) { return get(b, T, k * NR + column, W); }
 #endif
 
-// tile computes c[r][0..NR) for mr rows: a(r, k) is at a[k*ak + r*ar].
+// tile computes c[r][0..NR) for mr rows: a(r, k) is at a[k*ak + r*ar]. With every term it fetches a line of next.
 INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, int64_t k, const void *restrict left,
-		 const void *restrict b, float *restrict c, int64_t ld, int start) {
+		 const void *restrict b, float *restrict c, int64_t ld, int start, const char *next) {
 	const float *a = left;
 	vf acc[MR][2];
 #pragma GCC unroll 16
@@ -121,6 +121,7 @@ INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, 
 		acc[r][1] = start ? load(c + r * ld + W) : (vf){0};
 	}
 	for (int64_t i = 0; i < k; i++) {
+		__builtin_prefetch(next + i * 64, 0, 2);
 		vf b0 = right(b, T, i, 0), b1 = right(b, T, i, W);
 #pragma GCC unroll 16
 		for (int r = 0; r < mr; r++) {
@@ -137,20 +138,20 @@ INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, 
 	}
 }
 
-typedef void tile_fn(int64_t, const void *restrict, const void *restrict, float *restrict, int64_t, int);
+typedef void tile_fn(int64_t, const void *restrict, const void *restrict, float *restrict, int64_t, int, const char *);
 
 #define TILES(mr)                                                                                                                \
-	static void tile_f32_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) {  \
-		tile(mr, mr, 1, F32, k, a, b, c, ld, s);                                                                           \
+	static void tile_f32_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {  \
+		tile(mr, mr, 1, F32, k, a, b, c, ld, s, x);                                                                           \
 	}                                                                                                                          \
-	static void tile_bf16_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
-		tile(mr, mr, 1, BF16, k, a, b, c, ld, s);                                                                          \
+	static void tile_bf16_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
+		tile(mr, mr, 1, BF16, k, a, b, c, ld, s, x);                                                                          \
 	}                                                                                                                          \
-	static void tile_rows_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
-		tile(mr, 1, KEYS, F32, k, a, b, c, ld, s);                                                                         \
+	static void tile_rows_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
+		tile(mr, 1, KEYS, F32, k, a, b, c, ld, s, x);                                                                         \
 	}                                                                                                                          \
-	static void tile_cols_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
-		tile(mr, KEYS, 1, F32, k, a, b, c, ld, s);                                                                         \
+	static void tile_cols_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
+		tile(mr, KEYS, 1, F32, k, a, b, c, ld, s, x);                                                                         \
 	}
 
 TILES(1) TILES(2) TILES(3) TILES(4)
@@ -208,20 +209,24 @@ static void multiply_(const struct multiply *m) {
 	float acc[MR * NR] __attribute__((aligned(64)));
 	for (int64_t c = 0; c < m->columns; c += NR) {
 		const char *b = (const char *)m->b + c / NR * m->panel_stride * bsize;
-		const int64_t n = m->columns - c < NR ? m->columns - c : NR;
+		const int64_t n = m->columns - c < NR ? m->columns - c : NR, steps = m->a_type == BF16 ? (m->k + 1) / 2 : m->k;
+		int64_t fetched = c + NR < m->columns ? 0 : INT64_MAX / 2;
 		for (int64_t r = 0; r < m->rows;) {
 			const int64_t mr = cut(m->rows, r, MR, 1);
 			const char *a = (const char *)m->a + r * row;
 			float *y = (float *)m->y + r * m->ld + c;
+			// The first tiles of a panel fetch the next panel, a part each.
+			const char *next = fetched < m->k * NR * bsize ? b + m->panel_stride * bsize + fetched : b;
+			fetched += 64 * steps;
 			if (m->mode != STORE && r + mr < m->rows) fetch(m, m->y, r + mr, c, n);
 			if (m->residual && r + mr < m->rows) fetch(m, m->residual, r + mr, c, n);
 			if (plain && n == NR) {
-				tiles[mr](m->k, a, b, y, m->ld, m->mode == CONTINUE);
+				tiles[mr](m->k, a, b, y, m->ld, m->mode == CONTINUE, next);
 			} else {
 				if (m->mode == CONTINUE)
 					for (int64_t i = 0; i < mr; i++)
 						for (int64_t j = 0; j < NR; j += W) store(acc + i * NR + j, get(y, F32, i * m->ld + j, n - j));
-				tiles[mr](m->k, a, b, acc, NR, m->mode == CONTINUE);
+				tiles[mr](m->k, a, b, acc, NR, m->mode == CONTINUE, next);
 				if (m->y_type == F32) finish(m, F32, acc, r, c, mr, n);
 				else finish(m, BF16, acc, r, c, mr, n);
 			}

@@ -51,7 +51,7 @@ INLINE vf right(const void *b, const int T, int64_t k, int64_t column) {
 }
 
 // tile_dot computes c[r][0..NR) for mr rows of bfloat16: pair i of row r is at a[i*mr + r].
-INLINE void tile_dot(const int mr, int64_t k, const void *restrict left, const void *restrict b, float *restrict c, int64_t ld, int start) {
+INLINE void tile_dot(const int mr, int64_t k, const void *restrict left, const void *restrict b, float *restrict c, int64_t ld, int start, const char *next) {
 	const int32_t *a = left;
 	vf acc[MR][2];
 #pragma GCC unroll 16
@@ -60,6 +60,7 @@ INLINE void tile_dot(const int mr, int64_t k, const void *restrict left, const v
 		acc[r][1] = start ? load(c + r * ld + W) : (vf){0};
 	}
 	for (int64_t i = 0; i < (k + 1) / 2; i++) {
+		__builtin_prefetch(next + i * 64, 0, 2);
 		const int32_t *at = (const int32_t *)b + i * NR;
 		__m512bh b0 = (__m512bh)_mm512_loadu_si512(at), b1 = (__m512bh)_mm512_loadu_si512(at + W);
 #pragma GCC unroll 16
@@ -78,8 +79,8 @@ INLINE void tile_dot(const int mr, int64_t k, const void *restrict left, const v
 }
 
 #define TILE_DOT(mr)                                                                                                             \
-	static void tile_dot_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s) { \
-		tile_dot(mr, k, a, b, c, ld, s);                                                                                   \
+	static void tile_dot_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
+		tile_dot(mr, k, a, b, c, ld, s, x);                                                                                   \
 	}
 TILE_DOT(1) TILE_DOT(2) TILE_DOT(3) TILE_DOT(4) TILE_DOT(5) TILE_DOT(6) TILE_DOT(7)
 TILE_DOT(8) TILE_DOT(9) TILE_DOT(10) TILE_DOT(11) TILE_DOT(12) TILE_DOT(13) TILE_DOT(14)
