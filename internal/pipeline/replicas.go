@@ -36,38 +36,66 @@ type Result struct {
 
 // Score runs the plan forward and returns the results of all ranks: by unit ID, one for each sequence of the unit.
 func (r Replicas) Score(ctx context.Context, e *Executor, plan Plan) ([][]Result, error) {
-	results := make([][]Result, plan.units)
-	var mine []byte
-	err := e.Score(ctx, plan.Micros, func(m int, out Output) {
-		owner := owners(plan.Micros[m])
-		out.Each(func(i, lo, hi int) {
-			id := owner[i]
-			res := out.result(lo, hi)
-			results[id] = append(results[id], res)
-			if r.Group.Size() > 1 {
-				mine = res.encode(binary.LittleEndian.AppendUint32(mine, uint32(id)))
-			}
-		})
-	})
-	if err != nil || r.Group.Size() == 1 {
-		return results, err
+	c := collection{group: r.Group, plan: plan, results: make([][]Result, plan.units)}
+	if err := e.Score(ctx, plan.Micros, c.add); err != nil {
+		return nil, err
 	}
-	all, err := r.Group.Exchange(mine)
+	return c.exchange()
+}
+
+// Train trains on the plan, see Executor.Train, and returns what the head said on the way, as Score does.
+func (r Replicas) Train(ctx context.Context, e *Executor, plan Plan, loss func(m int, out Output, grad Gradient)) ([][]Result, error) {
+	c := collection{group: r.Group, plan: plan, results: make([][]Result, plan.units)}
+	err := e.Train(ctx, plan.Micros, func(m int, out Output, grad Gradient) {
+		c.add(m, out)
+		loss(m, out, grad)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.exchange()
+}
+
+// collection gathers the results of a plan, first this rank's, then those of the others.
+type collection struct {
+	group   collective.Group
+	plan    Plan
+	results [][]Result // by unit ID
+	mine    []byte     // for the others
+}
+
+func (c *collection) add(m int, out Output) {
+	owner := owners(c.plan.Micros[m])
+	out.Each(func(i, lo, hi int) {
+		id := owner[i]
+		res := out.result(lo, hi)
+		c.results[id] = append(c.results[id], res)
+		if c.group.Size() > 1 {
+			c.mine = res.encode(binary.LittleEndian.AppendUint32(c.mine, uint32(id)))
+		}
+	})
+}
+
+func (c *collection) exchange() ([][]Result, error) {
+	if c.group.Size() == 1 {
+		return c.results, nil
+	}
+	all, err := c.group.Exchange(c.mine)
 	if err != nil {
 		return nil, err
 	}
 	for rank, theirs := range all {
-		for rank != r.Group.Rank() && len(theirs) > 0 {
+		for rank != c.group.Rank() && len(theirs) > 0 {
 			id := int(binary.LittleEndian.Uint32(theirs))
-			if id >= len(results) {
-				return nil, fmt.Errorf("pipeline: rank %d scored unit %d of %d", rank, id, len(results))
+			if id >= len(c.results) {
+				return nil, fmt.Errorf("pipeline: rank %d scored unit %d of %d", rank, id, len(c.results))
 			}
 			var res Result
 			res, theirs = decodeResult(theirs[4:])
-			results[id] = append(results[id], res)
+			c.results[id] = append(c.results[id], res)
 		}
 	}
-	return results, nil
+	return c.results, nil
 }
 
 // owners lists, for every sequence of m, the ID of its unit.

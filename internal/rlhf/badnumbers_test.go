@@ -137,12 +137,14 @@ func TestRatioThatIsNotOneStopsTheRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(p.score(context.Background(), it), p.read(context.Background(), p.reference, it.policyBatches, it, &it.reference, nil),
-		p.read(context.Background(), p.policy, it.policyBatches, it, &it.logp, &it.entropy), p.read(context.Background(), p.value, it.valueBatches, it, &it.values, nil)); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.credit(st, it); err != nil {
-		t.Fatal(err)
+	ctx := context.Background()
+	for _, err := range []error{
+		p.score(ctx, it), p.read(ctx, p.reference, it, &it.reference, nil), p.read(ctx, p.policy, it, &it.logp, &it.entropy),
+		p.laterValues(ctx, it), p.tokenRewards(st, it), p.firstValues(ctx, it), p.credit(it),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	it.logp[0][0] += 1e-3 // what stale weights would do
 	err = p.updatePolicy(context.Background(), st, it, &telemetry.Metrics{})

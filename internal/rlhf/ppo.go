@@ -37,6 +37,8 @@ type iteration struct {
 
 	logp, reference, entropy, values ppo.Ragged
 	rewards                          ppo.Rewards
+	perToken                         ppo.Ragged // rewards, whitened if that is asked for
+	firstValue                       firstValueStep
 	advantages, returns              ppo.Ragged
 	advantageMean                    float64 // before whitening
 	compared                         bool    // log-probs of sampler and training forward, which differ by at most
@@ -63,33 +65,33 @@ func (p *ppoStage) iterate(ctx context.Context, st *State) (*iteration, *telemet
 	if err != nil {
 		return nil, nil, err
 	}
-	// (2) Score them, and get the log-probs of reference and policy and the values, with the weights as they are.
+	// (2) Score them, and get the log-probs of reference and policy and the values, with the weights as they are: rewards per token,
+	// advantages, returns.
 	for _, look := range []func() error{
 		func() error { return p.score(ctx, it) },
-		func() error { return p.read(ctx, p.reference, it.policyBatches, it, &it.reference, nil) },
+		func() error { return p.read(ctx, p.reference, it, &it.reference, nil) },
 		func() error { return p.oldLogProbs(ctx, it) },
-		func() error { return p.read(ctx, p.value, it.valueBatches, it, &it.values, nil) },
+		func() error { return p.laterValues(ctx, it) },
+		func() error { return p.tokenRewards(st, it) },
+		func() error { return p.firstValues(ctx, it) },
+		func() error { return p.credit(it) },
 	} {
 		if err := look(); err != nil {
 			return nil, nil, err
 		}
 	}
-	// (3) Rewards per token, advantages, returns.
-	if err := p.credit(st, it); err != nil {
-		return nil, nil, err
-	}
 	metrics := p.measure(st, it)
 	if err := p.record(st, it); err != nil {
 		return nil, nil, err
 	}
-	// (4) Update the policy, then the value model.
+	// (3) Update the value model, whose first gradients wait, then the policy.
 	if len(it.bad) > 0 {
 		err = p.drop(st, it)
-	} else if st.good("iteration"); st.Step >= p.cfg.Trainer.ValueWarmupIterations {
-		err = p.updatePolicy(ctx, st, it, metrics)
-	}
-	if err == nil && len(it.bad) == 0 {
-		err = p.updateValue(ctx, st, it, metrics)
+	} else {
+		st.good("iteration")
+		if err = p.updateValue(ctx, st, it, metrics); err == nil && st.Step >= p.cfg.Trainer.ValueWarmupIterations {
+			err = p.updatePolicy(ctx, st, it, metrics)
+		}
 	}
 	if err != nil {
 		return nil, nil, err
@@ -97,8 +99,8 @@ func (p *ppoStage) iterate(ctx context.Context, st *State) (*iteration, *telemet
 	return it, metrics, p.adaptKL(st, it)
 }
 
-// credit turns scores and log-probs into advantages and returns. Returns belong to the advantages before whitening.
-func (p *ppoStage) credit(st *State, it *iteration) (err error) {
+// tokenRewards turns scores and log-probs into rewards per token.
+func (p *ppoStage) tokenRewards(st *State, it *iteration) error {
 	tc := &p.cfg.Trainer
 	estimator, err := ppo.ParseKLEstimator(tc.KLEstimator)
 	if err != nil {
@@ -109,13 +111,17 @@ func (p *ppoStage) credit(st *State, it *iteration) (err error) {
 	if err != nil {
 		return err
 	}
-	rewards := it.rewards.PerToken
+	it.perToken = it.rewards.PerToken
 	if tc.WhitenRewards {
-		if rewards, err = ppo.Whiten(rewards, it.masked, false); err != nil {
-			return err
-		}
+		it.perToken, err = ppo.Whiten(it.perToken, it.masked, false)
 	}
-	if it.advantages, it.returns, err = ppo.Advantages(rewards, it.values, tc.Gamma, tc.GAELambda); err != nil {
+	return err
+}
+
+// credit turns rewards and values into advantages and returns. Returns belong to the advantages before whitening.
+func (p *ppoStage) credit(it *iteration) (err error) {
+	tc := &p.cfg.Trainer
+	if it.advantages, it.returns, err = ppo.Advantages(it.perToken, it.values, tc.Gamma, tc.GAELambda); err != nil {
 		return err
 	}
 	it.bad = nonFinite(it.rewards.PerToken, it.values, it.returns)

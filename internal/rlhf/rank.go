@@ -125,17 +125,28 @@ type microLoss func(micro pipeline.MicroBatch, out pipeline.Output, grad pipelin
 
 // accumulate runs a plan forward and backward with the gradients at zero before. The loss is that of this replica.
 func (m *model) accumulate(ctx context.Context, plan pipeline.Plan, of microLoss) (loss float64, err error) {
+	err = m.exec.Train(ctx, plan.Micros, m.adding(&loss, plan, of))
+	return loss, err
+}
+
+// accumulateAndSee is accumulate that also returns what the head said on all replicas.
+func (m *model) accumulateAndSee(ctx context.Context, plan pipeline.Plan, of microLoss) (loss float64, seen [][]pipeline.Result, err error) {
+	seen, err = m.replicas.Train(ctx, m.exec, plan, m.adding(&loss, plan, of))
+	return loss, seen, err
+}
+
+// adding zeroes the gradients, and is the loss of micro-batch i that adds to loss.
+func (m *model) adding(loss *float64, plan pipeline.Plan, of microLoss) func(i int, out pipeline.Output, grad pipeline.Gradient) {
 	g := m.grads.Slice(0, m.stage.Params.Len())
 	m.stream.Zero(g)
 	m.stage.Params.Lend(g)
-	err = m.exec.Train(ctx, plan.Micros, func(i int, out pipeline.Output, grad pipeline.Gradient) {
+	return func(i int, out pipeline.Output, grad pipeline.Gradient) {
 		part, err := of(plan.Micros[i], out, grad)
 		if err != nil {
 			m.stream.Fail(err)
 		}
-		loss += part
-	})
-	return loss, err
+		*loss += part
+	}
 }
 
 // calibrate applies the fixed gain and bias of a normalised reward model, which a value model that starts from it shares.

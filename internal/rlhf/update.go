@@ -53,30 +53,22 @@ func (p *ppoStage) permutation(iteration, epoch int, model uint32, n int) []int 
 // firstEpoch is the mini-batches that cover every rollout once.
 func firstEpoch(batches []miniBatch, epochs int) []miniBatch { return batches[:len(batches)/epochs] }
 
-// read runs a model forward over the mini-batches of the first epoch and stores what its head says, in rollout order.
-func (p *ppoStage) read(ctx context.Context, m *model, batches []miniBatch, it *iteration, main, entropy *ppo.Ragged) error {
+// read runs a model forward over mini-batches and stores the log-probs and, where that is asked for, the entropies, in rollout order.
+func (p *ppoStage) read(ctx context.Context, m *model, it *iteration, logp, entropy *ppo.Ragged) error {
 	defer p.rec.Phase("score_" + m.role)(0)
-	epochs := p.cfg.Trainer.PolicyEpochs
-	if m == p.value {
-		epochs = p.cfg.Trainer.ValueEpochs
-	}
-	*main = make(ppo.Ragged, len(it.trajectories))
+	*logp = make(ppo.Ragged, len(it.trajectories))
 	if entropy != nil {
 		*entropy = make(ppo.Ragged, len(it.trajectories))
 	}
-	for _, b := range firstEpoch(batches, epochs) {
+	for _, b := range firstEpoch(it.policyBatches, p.cfg.Trainer.PolicyEpochs) {
 		results, err := p.replicas.Score(ctx, m.exec, b.plan)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.role, err)
 		}
 		for i, s := range b.members {
-			if r := results[i][0]; m == p.value {
-				(*main)[s] = m.calibrate(r.Value)
-			} else {
-				(*main)[s] = r.LogProb
-				if entropy != nil {
-					(*entropy)[s] = r.Entropy
-				}
+			(*logp)[s] = results[i][0].LogProb
+			if entropy != nil {
+				(*entropy)[s] = results[i][0].Entropy
 			}
 		}
 	}
@@ -97,7 +89,7 @@ func (p *ppoStage) oldLogProbs(ctx context.Context, it *iteration) error {
 		it.logp, it.entropy = sampled, entropy
 		return nil
 	}
-	if err := p.read(ctx, p.policy, it.policyBatches, it, &it.logp, &it.entropy); err != nil || !known {
+	if err := p.read(ctx, p.policy, it, &it.logp, &it.entropy); err != nil || !known {
 		return err
 	}
 	for s := range sampled {
@@ -188,42 +180,6 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 	return nil
 }
 
-// updateValue takes the value steps of all epochs.
-func (p *ppoStage) updateValue(ctx context.Context, st *State, it *iteration, metrics *telemetry.Metrics) error {
-	defer p.rec.Phase("value_update")(0)
-	tc := &p.cfg.Trainer
-	var losses, norms []float64
-	var all ppo.ValueStats
-	for _, b := range it.valueBatches {
-		var stats ppo.ValueStats
-		loss, err := p.value.accumulate(ctx, b.plan, func(micro pipeline.MicroBatch, out pipeline.Output, grad pipeline.Gradient) (float64, error) {
-			values, spans := rows(out, p.value.calibrate(out.Value))
-			part, err := ppo.ValueLoss(ppo.ValueBatch{Value: values, OldValue: b.pick(micro, it.values), Return: b.pick(micro, it.returns)}, tc.ClipRangeValue, b.tokens)
-			stats.Add(part.Stats)
-			scatter(grad.Value, spans, part.DValue)
-			p.value.calibrateGradient(grad.Value)
-			return part.Loss, err
-		})
-		if err == nil {
-			err = p.sumValue(&loss, &stats)
-		}
-		if err != nil {
-			return err
-		}
-		rate, norm, err := p.value.update(st, loss, p.names(it, b.members))
-		metrics.SetFloat(telemetry.LRValue, rate)
-		if err != nil {
-			return err
-		}
-		losses, norms = append(losses, loss), append(norms, norm)
-		all.Add(stats)
-	}
-	metrics.SetList(telemetry.ValueLoss, losses)
-	metrics.SetFloat(telemetry.ValueGradNorm, mean(norms))
-	metrics.SetFloat(telemetry.ValueClipFraction, all.ClipFraction())
-	return nil
-}
-
 // sumPolicy adds up a step's loss and statistics over the data ranks; the ratio's error is a maximum.
 func (p *ppoStage) sumPolicy(loss *float64, st *ppo.PolicyStats) error {
 	tokens, clipped := float64(st.Tokens), float64(st.Clipped)
@@ -233,13 +189,6 @@ func (p *ppoStage) sumPolicy(loss *float64, st *ppo.PolicyStats) error {
 	}
 	err := p.sum(loss, &tokens, &clipped, &st.Ratio, &st.SquaredLogRatio, &st.Entropy)
 	st.Tokens, st.Clipped, st.MaxRatioError = int(tokens), int(clipped), worst
-	return err
-}
-
-func (p *ppoStage) sumValue(loss *float64, st *ppo.ValueStats) error {
-	tokens, clipped := float64(st.Tokens), float64(st.Clipped)
-	err := p.sum(loss, &tokens, &clipped, &st.SquaredError)
-	st.Tokens, st.Clipped = int(tokens), int(clipped)
 	return err
 }
 
