@@ -22,6 +22,9 @@ race: ## tests of the concurrent packages under the race detector
 	$(GO) test -race -short $(addprefix ./internal/,collective/... telemetry checkpoint rollout pipeline dataset/... reward rundir rlhf)
 	$(GO) test -race -short -run 'Share|Packed|Pool|Steady|Determinism' ./internal/backend/cpu
 
+asan: ## the C kernels under AddressSanitizer, on every instruction set
+	$(GO) test -asan -timeout 30m -run 'Conformance|Pack' ./internal/backend/cpu
+
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)
 
@@ -54,4 +57,4 @@ $(VENV)/golden.ok: scripts/golden/requirements.txt
 	$(VENV)/bin/pip install --quiet -r $<
 	touch $@
 
-.PHONY: help build demo test race fuzz golden parity bench lint fmt clean
+.PHONY: help build demo test race asan fuzz golden parity bench lint fmt clean

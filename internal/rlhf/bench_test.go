@@ -3,9 +3,9 @@ package rlhf_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"os"
-	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,7 +53,7 @@ func (z benchSize) bodyFlops() float64 {
 func (z benchSize) headFlops() float64 { return 2 * float64(z.hidden) * float64(z.vocab) }
 
 // benchModel is a model with random weights on the CPU, ready to train.
-func benchModel(b *testing.B, z benchSize, dtype tensor.DType) (*cpu.Device, *falcon.Stage, *pipeline.Executor, *optim.AdamW) {
+func benchModel(b *testing.B, z benchSize, dtype tensor.DType) (*falcon.Stage, *pipeline.Executor, *optim.AdamW) {
 	b.Helper()
 	d, err := cpu.NewWith(cpu.Options{})
 	if err != nil {
@@ -85,7 +85,7 @@ func benchModel(b *testing.B, z benchSize, dtype tensor.DType) (*cpu.Device, *fa
 		b.Fatal(err)
 	}
 	adam.Adopt(s)
-	return d, stage, &pipeline.Executor{Stage: stage, Stream: s, Arena: work, Scale: 1}, adam
+	return stage, &pipeline.Executor{Stage: stage, Stream: s, Arena: work, Scale: 1}, adam
 }
 
 func eachSize(b *testing.B, run func(b *testing.B, z benchSize, dtype tensor.DType)) {
@@ -99,7 +99,7 @@ func eachSize(b *testing.B, run func(b *testing.B, z benchSize, dtype tensor.DTy
 // BenchmarkTrainStep is forward, backward and AdamW on one micro-batch, with the loss on every position.
 func BenchmarkTrainStep(b *testing.B) {
 	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
-		d, _, e, adam := benchModel(b, z, dtype)
+		_, e, adam := benchModel(b, z, dtype)
 		var units []pipeline.Unit
 		rng := rand.New(rand.NewPCG(3, 4))
 		for i := range z.batch {
@@ -109,11 +109,7 @@ func BenchmarkTrainStep(b *testing.B) {
 			}
 			units = append(units, pipeline.Single(i, nn.Sequence{IDs: ids, To: z.length - 1}))
 		}
-		budget := 4096
-		if x, err := strconv.Atoi(os.Getenv("MICRO")); err == nil {
-			budget = x
-		}
-		micros := pipeline.Partition(units, 1, budget)[0]
+		micros := []pipeline.MicroBatch{{Units: units}}
 		step := func() {
 			err := e.Train(context.Background(), micros, func(_ int, out pipeline.Output, grad pipeline.Gradient) {
 				for i := range grad.LogProb {
@@ -126,17 +122,16 @@ func BenchmarkTrainStep(b *testing.B) {
 			if _, _, err := adam.Update(e.Stream, 1e-6); err != nil {
 				b.Fatal(err)
 			}
-			e.Stream.Zero(adam.State()["exp_avg"])
 		}
 		tokens := float64(z.batch * z.length)
-		measure(b, d, dtype, tokens, 3*(tokens*z.bodyFlops()+float64(z.batch*(z.length-1))*z.headFlops()), step)
+		measure(b, dtype, tokens, 3*(tokens*z.bodyFlops()+float64(z.batch*(z.length-1))*z.headFlops()), step)
 	})
 }
 
 // BenchmarkGenerate samples the rollouts of an iteration.
 func BenchmarkGenerate(b *testing.B) {
 	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
-		d, _, e, _ := benchModel(b, z, dtype)
+		_, e, _ := benchModel(b, z, dtype)
 		rng := rand.New(rand.NewPCG(3, 4))
 		var requests []rollout.Request
 		for i := range z.rollouts {
@@ -148,7 +143,7 @@ func BenchmarkGenerate(b *testing.B) {
 		}
 		limits := rollout.Limits{Slots: z.rollouts, Tokens: z.rollouts * z.prompt, PageSize: 16, Longest: z.prompt + z.response, EOD: -1}
 		tokens := float64(z.rollouts * z.response)
-		measure(b, d, dtype, tokens, (tokens+float64(z.rollouts*z.prompt))*z.bodyFlops()+tokens*z.headFlops(), func() {
+		measure(b, dtype, tokens, (tokens+float64(z.rollouts*z.prompt))*z.bodyFlops()+tokens*z.headFlops(), func() {
 			_, _, err := rollout.Generate(context.Background(), e, requests, limits, rollout.Sampling{Draw: nn.Draw{Temperature: 1, TopP: 1}, LogProbs: true}, nil)
 			if err != nil {
 				b.Fatal(err)
@@ -157,28 +152,92 @@ func BenchmarkGenerate(b *testing.B) {
 	})
 }
 
-// measure reports tokens per second, and the share of the FMA peak that the work is.
-func measure(b *testing.B, d *cpu.Device, dtype tensor.DType, tokens, flops float64, step func()) {
-	b.Helper()
-	step()
-	roof, err := d.Roofline()
+// BenchmarkDecodeOne extends one sequence by a token: every weight is read for it, so memory is the roof.
+func BenchmarkDecodeOne(b *testing.B) {
+	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
+		stage, e, _ := benchModel(b, z, dtype)
+		step, done := decoding(b, e, 1, z.prompt)
+		defer done()
+		rate := 1 / fastest(b, step)
+		b.ReportMetric(rate, "tok/s")
+		b.ReportMetric(100*rate*float64(stage.Params.Len()*dtype.Size())/roof().Read, "%roof")
+	})
+}
+
+// BenchmarkGrowth is a decoding step of the small model for more and longer sequences. Their keys and values are zero.
+func BenchmarkGrowth(b *testing.B) {
+	_, e, _ := benchModel(b, benchSizes[1], tensor.Float32)
+	for _, batch := range []int{1, 4, 16, 64, 256} {
+		for _, length := range []int{128, 512, 2048} {
+			b.Run(fmt.Sprintf("batch=%d/length=%d", batch, length), func(b *testing.B) {
+				step, done := decoding(b, e, batch, length)
+				defer done()
+				b.ReportMetric(float64(batch)/fastest(b, step), "tok/s")
+			})
+		}
+	}
+}
+
+// decoding is a step that adds token number length to each sequence of a batch.
+func decoding(b *testing.B, e *pipeline.Executor, batch, length int) (step, done func()) {
+	const page = 16
+	perSequence := (length + page - 1) / page
+	d, err := e.StartDecoding(batch*perSequence, page)
 	if err != nil {
 		b.Fatal(err)
 	}
-	peak := roof.Float32
-	if dtype == tensor.BFloat16 {
-		peak = roof.BFloat16
+	chunks, uniforms, banned := make([]nn.Chunk, batch), make([]float64, batch), make([]int32, batch)
+	for i := range chunks {
+		pages := make([]int32, perSequence)
+		for j := range pages {
+			pages[j] = int32(i*perSequence + j)
+		}
+		chunks[i] = nn.Chunk{IDs: []int32{1}, Start: length - 1, Pages: pages, Read: true}
+		uniforms[i], banned[i] = 0.5, -1
 	}
-	best := time.Duration(1 << 62)
+	return func() {
+		if _, err := d.Step(context.Background(), chunks, uniforms, banned, nn.Draw{Temperature: 1, TopP: 1}, true); err != nil {
+			b.Fatal(err)
+		}
+	}, d.Close
+}
+
+// roof is what this machine can do, measured once.
+var roof = sync.OnceValue(func() cpu.Roofline {
+	d, err := cpu.NewWith(cpu.Options{})
+	if err != nil {
+		panic(err)
+	}
+	r, err := d.Roofline()
+	if err != nil {
+		panic(err)
+	}
+	return r
+})
+
+// fastest runs step again and again and returns the seconds of the fastest one, after one that does not count.
+func fastest(b *testing.B, step func()) float64 {
+	step()
+	b.ReportAllocs()
+	best := math.Inf(1)
 	for b.Loop() {
 		begin := time.Now()
 		step()
-		best = min(best, time.Since(begin))
+		best = min(best, time.Since(begin).Seconds())
 	}
-	b.ReportMetric(tokens/best.Seconds(), "best-tok/s")
-	b.ReportMetric(best.Seconds()*1e3, "best-ms")
-	b.ReportMetric(100*flops/best.Seconds()/peak, "%peak")
-	b.ReportMetric(peak/1e9, "peak-GFLOP/s")
-	b.ReportMetric(roof.Read/1e9, "read-GB/s")
+	b.ReportMetric(best*1e3, "ms")
 	b.ReportMetric(0, "ns/op")
+	return best
+}
+
+// measure reports tokens per second, and matrix products as a share of what the multiply-add units can do.
+func measure(b *testing.B, dtype tensor.DType, tokens, flops float64, step func()) {
+	b.Helper()
+	peak := roof().Float32
+	if dtype == tensor.BFloat16 {
+		peak = roof().BFloat16
+	}
+	seconds := fastest(b, step)
+	b.ReportMetric(tokens/seconds, "tok/s")
+	b.ReportMetric(100*flops/seconds/peak, "%roof")
 }

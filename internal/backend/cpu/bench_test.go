@@ -5,10 +5,9 @@ package cpu
 import (
 	"fmt"
 	"math/rand/v2"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
 	"alfred/internal/backend"
 	"alfred/internal/tensor"
@@ -51,54 +50,59 @@ func (b *bench) weight(dtype tensor.DType, dims ...int) tensor.Tensor {
 	return b.random(dtype, 0.02, dims...).WithStamp(&tensor.Stamp{Version: 1})
 }
 
-// time runs op and reports two rates in units of 1e9 per second: of the fastest run, and for each second of processor time,
-// which tells something on a busy machine too.
-func (b *bench) time(work float64, unit string, op func()) {
+// roof is what this machine can do, measured once.
+var roof = sync.OnceValue(func() Roofline {
+	d, err := NewWith(Options{})
+	if err != nil {
+		panic(err)
+	}
+	r, err := d.Roofline()
+	if err != nil {
+		panic(err)
+	}
+	return r
+})
+
+// BenchmarkRoof reports what the others are measured by: the multiply-add units and the memory, with all workers.
+func BenchmarkRoof(b *testing.B) {
+	for range b.N {
+		roof()
+	}
+	b.ReportMetric(roof().Float32/1e9, "float32-GFLOP/s")
+	b.ReportMetric(roof().BFloat16/1e9, "bfloat16-GFLOP/s")
+	b.ReportMetric(roof().Read/1e9, "read-GB/s")
+	b.ReportMetric(0, "ns/op")
+}
+
+// flops times op, whose products take so many floating-point operations on numbers of a type.
+func (b *bench) flops(work float64, dtype tensor.DType, op func()) {
+	peak := roof().Float32
+	if dtype == tensor.BFloat16 {
+		peak = roof().BFloat16
+	}
+	b.time(work, "GFLOP/s", peak, op)
+}
+
+// bytes times op, which has to read or write so many bytes of memory.
+func (b *bench) bytes(work float64, op func()) { b.time(work, "GB/s", roof().Read, op) }
+
+// time reports the rate of the fastest run, in units of 1e9 per second and as a share of the roof.
+func (b *bench) time(work float64, unit string, roof float64, op func()) {
 	op()
-	best, runs, used := time.Duration(1<<62), 0.0, processorTime()
+	best := time.Duration(1 << 62)
 	for b.Loop() {
 		begin := time.Now()
 		op()
 		best = min(best, time.Since(begin))
-		runs++
 	}
-	used = processorTime() - used
 	if err := b.s.Sync(); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(work/float64(best.Nanoseconds()), "best-"+unit)
-	b.ReportMetric(runs*work/float64(used.Nanoseconds()), unit+"/core")
-	b.ReportMetric(float64(best.Nanoseconds())/1e6, "best-ms")
+	rate := work / best.Seconds()
+	b.ReportMetric(rate/1e9, unit)
+	b.ReportMetric(100*rate/roof, "%roof")
+	b.ReportMetric(best.Seconds()*1e3, "ms")
 	b.ReportMetric(0, "ns/op")
-}
-
-// processorTime is what this process has used so far, on all cores.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// BenchmarkPeak multiplies a tile that stays in the first-level cache: the practical peak of one worker.
-func BenchmarkPeak(b *testing.B) {
-	for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
-		b.Run(dtype.String(), func(b *testing.B) {
-			c := newBench(b, 1<<20)
-			k, rows := 64, 4*c.d.kernels.rowTile()
-			columns := c.d.kernels.panel()
-			left := tensor.DType(productType(c.d.kernels, int32(dtype), int32(dtype)))
-			a, w, y := c.random(left, 1, rows, k), c.random(dtype, 1, k, columns), c.random(tensor.Float32, 1, rows, columns)
-			args := multiplyArgs{a: at(a), b: at(w), y: at(y), k: int64(k), rows: int64(rows), columns: int64(columns), ld: int64(columns),
-				panelStride: int64(k * columns), layout: layoutTiles, aType: kind(a), bType: kind(w), yType: float32Type}
-			c.time(2*100*float64(rows*k*columns), "GFLOP/s", func() {
-				for range 100 {
-					c.d.kernels.multiply(args)
-				}
-			})
-		})
-	}
 }
 
 func BenchmarkMatMul(b *testing.B) {
@@ -108,7 +112,7 @@ func BenchmarkMatMul(b *testing.B) {
 			b.Run(fmt.Sprintf("%v/%dx%dx%d", dtype, s.n, s.o, s.i), func(b *testing.B) {
 				c := newBench(b, 256<<20)
 				y, x, w := c.s.Alloc(dtype, s.n, s.o), c.random(dtype, 1, s.n, s.i), c.weight(dtype, s.o, s.i)
-				c.time(work, "GFLOP/s", func() { c.s.MatMul(y, x, w, backend.Epilogue{}) })
+				c.flops(work, dtype, func() { c.s.MatMul(y, x, w, backend.Epilogue{}) })
 			})
 		}
 	}
@@ -117,12 +121,12 @@ func BenchmarkMatMul(b *testing.B) {
 		b.Run(dtype.String()+"/input gradient", func(b *testing.B) {
 			c := newBench(b, 64<<20)
 			dx, dy, w := c.random(dtype, 1, n, i), c.random(dtype, 1, n, o), c.weight(dtype, o, i)
-			c.time(2*n*o*i, "GFLOP/s", func() { c.s.MatMulInput(dx, dy, w) })
+			c.flops(2*n*o*i, dtype, func() { c.s.MatMulInput(dx, dy, w) })
 		})
 		b.Run(dtype.String()+"/weight gradient", func(b *testing.B) {
 			c := newBench(b, 64<<20)
 			dw, dy, x := c.random(tensor.Float32, 1, o, i), c.random(dtype, 1, n, o), c.random(dtype, 1, n, i)
-			c.time(2*n*o*i, "GFLOP/s", func() { c.s.MatMulWeight(dw, dy, x) })
+			c.flops(2*n*o*i, dtype, func() { c.s.MatMulWeight(dw, dy, x) })
 		})
 	}
 	b.Run("packing", func(b *testing.B) {
@@ -130,7 +134,7 @@ func BenchmarkMatMul(b *testing.B) {
 		stamp := &tensor.Stamp{}
 		w := c.random(tensor.Float32, 1, 2048, 2048)
 		x, y := c.random(tensor.Float32, 1, 1, 2048), c.s.Alloc(tensor.Float32, 1, 2048)
-		c.time(4*2048*2048, "GB/s", func() {
+		c.bytes(4*2048*2048, func() {
 			stamp.Version++
 			c.s.MatMul(y, x, w.WithStamp(stamp), backend.Epilogue{})
 		})
@@ -149,11 +153,11 @@ func BenchmarkAttention(b *testing.B) {
 	pairs := float64(h * k * t * (t + 1) / 2)
 	b.Run("forward", func(b *testing.B) {
 		c.B = b
-		c.time(4*pairs, "GFLOP/s", func() { c.s.Attention(o, lse, q, key, v, seqs, opt) })
+		c.flops(4*pairs, tensor.Float32, func() { c.s.Attention(o, lse, q, key, v, seqs, opt) })
 	})
 	b.Run("backward", func(b *testing.B) {
 		c.B = b
-		c.time(10*pairs, "GFLOP/s", func() { c.s.AttentionBackward(dq, dk, dv, do, o, lse, q, key, v, seqs, opt) })
+		c.flops(10*pairs, tensor.Float32, func() { c.s.AttentionBackward(dq, dk, dv, do, o, lse, q, key, v, seqs, opt) })
 	})
 	b.Run("decode", func(b *testing.B) {
 		// 16 sequences of 1,024 keys, one query each, pages of 16.
@@ -173,7 +177,7 @@ func BenchmarkAttention(b *testing.B) {
 		c.s.Upload(queries, backend.Int32s(offsets))
 		c.s.Upload(lengths, backend.Int32s([]int32{t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t}))
 		p := backend.Pages{Table: table, Queries: queries, KeyLengths: lengths, PageSize: page, QueryCounts: ones, KeyCounts: counts}
-		c.time(float64(keys.Bytes()+values.Bytes()), "GB/s", func() { c.s.AttentionPaged(o, q, keys, values, p, opt) })
+		c.bytes(float64(keys.Bytes()+values.Bytes()), func() { c.s.AttentionPaged(o, q, keys, values, p, opt) })
 	})
 }
 
@@ -184,7 +188,7 @@ func BenchmarkLogProb(b *testing.B) {
 }
 
 func benchmarkLogProb(b *testing.B, dtype tensor.DType) {
-	const n, d, v = 1024, 512, 65024
+	const n, d, v = 4096, 512, 65024
 	c := newBench(b, 512<<20)
 	h, w := c.random(dtype, 1, n, d), c.weight(dtype, v, d)
 	targets := c.s.Zeros(tensor.Int32, n)
@@ -200,14 +204,14 @@ func benchmarkLogProb(b *testing.B, dtype tensor.DType) {
 	}
 	b.Run("stats", func(b *testing.B) {
 		c.B = b
-		c.time(product, "GFLOP/s", func() { c.s.LogProbStats(stats, h, w, targets, head) })
+		c.flops(product, dtype, func() { c.s.LogProbStats(stats, h, w, targets, head) })
 		report(b)
 	})
 	c.s.LogProbStats(stats, h, w, targets, head)
 	c.s.LogProbMerge(logp, lse, entropy, stats.Reshape(1, n, 4))
 	b.Run("backward", func(b *testing.B) {
 		c.B = b
-		c.time(3*product, "GFLOP/s", func() {
+		c.flops(3*product, dtype, func() {
 			c.s.LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, tensor.Tensor{}, head)
 		})
 		report(b)
@@ -215,33 +219,37 @@ func benchmarkLogProb(b *testing.B, dtype tensor.DType) {
 }
 
 func BenchmarkElementwise(b *testing.B) {
-	const n = 1 << 16
-	c := newBench(b, 64<<20)
+	const n = 1 << 24 // more than the caches hold
+	c := newBench(b, 1<<30)
 	one := func() tensor.Tensor { return c.random(tensor.Float32, 1, n) }
 	x, y, m, v, g := one(), one(), one(), c.s.Zeros(tensor.Float32, n), one()
-	for name, op := range map[string]func(){
-		"gelu":          func() { c.s.Gelu(y, x) },
-		"gelu backward": func() { c.s.GeluBackward(y, g, x) },
-		"adamw": func() {
+	for _, op := range []struct {
+		name    string
+		streams float64 // tensors read and written
+		run     func()
+	}{
+		{"add", 3, func() { c.s.Add(y, x, g) }},
+		{"gelu", 2, func() { c.s.Gelu(y, x) }},
+		{"gelu backward", 3, func() { c.s.GeluBackward(y, g, x) }},
+		{"adamw", 7, func() {
 			c.s.AdamW(y, y, m, v, g, backend.AdamWStep{LearningRate: 1e-9, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Step: 1, GradScale: 1})
-		},
-		"exp of one worker": func() {
-			c.d.kernels.exp(mapArgs{y: at(y), a: unsafe.Pointer(at(x)), n: n, dtype: float32Type})
-		},
+		}},
 	} {
-		b.Run(name, func(b *testing.B) {
+		b.Run(op.name, func(b *testing.B) {
 			c.B = b
-			c.time(n, "Gelem/s", op)
+			c.bytes(4*n*op.streams, op.run)
 		})
 	}
-	rows, dx, out := c.random(tensor.Float32, 1, 1024, 1024), c.random(tensor.Float32, 1, 1024, 1024), c.random(tensor.Float32, 1, 1024, 1024)
-	mean, rstd, gamma, sum := c.random(tensor.Float32, 1, 1024), c.random(tensor.Float32, 1, 1024), c.random(tensor.Float32, 1, 1024), c.random(tensor.Float32, 1, 1024)
+	const rows, columns = 1 << 14, 1024
+	in, out, dx := x.Reshape(rows, columns), y.Reshape(rows, columns), g.Reshape(rows, columns)
+	mean, rstd := c.random(tensor.Float32, 1, rows), c.random(tensor.Float32, 1, rows)
+	gamma, sum := c.random(tensor.Float32, 1, columns), c.random(tensor.Float32, 1, columns)
 	b.Run("layer norm", func(b *testing.B) {
 		c.B = b
-		c.time(1<<20, "Gelem/s", func() { c.s.LayerNorm(out, mean, rstd, rows, gamma, gamma, 1e-5) })
+		c.bytes(2*4*n, func() { c.s.LayerNorm(out, mean, rstd, in, gamma, gamma, 1e-5) })
 	})
 	b.Run("layer norm backward", func(b *testing.B) {
 		c.B = b
-		c.time(1<<20, "Gelem/s", func() { c.s.LayerNormBackward(dx, sum, sum, out, rows, gamma, mean, rstd) })
+		c.bytes(4*4*n, func() { c.s.LayerNormBackward(dx, sum, sum, out, in, gamma, mean, rstd) })
 	})
 }

@@ -31,6 +31,7 @@ type kernels interface {
 	vocabBlocks(vocabBlocksArgs)
 	vocabMerge(vocabMergeArgs)
 	logprobGrad(logprobGradArgs)
+	peak(*peakArgs)
 }
 
 // Element types of kernels, numbered as in package tensor.
@@ -198,4 +199,12 @@ type logprobGradArgs struct {
 	targets                       ptr
 	rows, columns, ld, first      int64
 	scale                         float32
+}
+
+type peakArgs struct {
+	src   ptr
+	n     int64
+	work  float64
+	x, y  float32
+	dtype int32
 }

@@ -187,6 +187,14 @@ struct logprob_grad {
 	float scale;
 };
 
+struct peak {
+	const float *src; // to be read, or null: multiply and add
+	int64_t n;        // elements, or rounds
+	double work;      // out: bytes, or floating-point operations
+	float x, y; // 0 and 1
+	int32_t type;
+};
+
 struct kernels {
 	const char *isa;
 	int32_t row_tile, panel, pairs;
@@ -211,6 +219,7 @@ struct kernels {
 	void (*vocab_blocks)(const struct vocab_blocks *);
 	void (*vocab_merge)(const struct vocab_merge *);
 	void (*logprob_grad)(const struct logprob_grad *);
+	void (*peak)(struct peak *);
 };
 
 // kernels_find gives the kernels of an instruction set if this machine has it, else null.

@@ -29,6 +29,8 @@ CALL(vocab_blocks)
 CALL(vocab_merge)
 CALL(logprob_grad)
 
+static void call_peak(const struct kernels *k, void *args) { k->peak(args); }
+
 #cgo noescape call_pack
 #cgo nocallback call_pack
 #cgo noescape call_multiply
@@ -71,6 +73,8 @@ CALL(logprob_grad)
 #cgo nocallback call_vocab_merge
 #cgo noescape call_logprob_grad
 #cgo nocallback call_logprob_grad
+#cgo noescape call_peak
+#cgo nocallback call_peak
 #cgo noescape kernels_find
 #cgo nocallback kernels_find
 */
@@ -98,6 +102,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(vocabBlocksArgs{})-unsafe.Sizeof(C.struct_vocab_blocks{})]
 	_ = [1]struct{}{}[unsafe.Sizeof(vocabMergeArgs{})-unsafe.Sizeof(C.struct_vocab_merge{})]
 	_ = [1]struct{}{}[unsafe.Sizeof(logprobGradArgs{})-unsafe.Sizeof(C.struct_logprob_grad{})]
+	_ = [1]struct{}{}[unsafe.Sizeof(peakArgs{})-unsafe.Sizeof(C.struct_peak{})]
 )
 
 // instructionSets in order of preference.
@@ -148,3 +153,4 @@ func (k cKernels) adamw(a adamwArgs)             { C.call_adamw(k.table, unsafe.
 func (k cKernels) vocabBlocks(a vocabBlocksArgs) { C.call_vocab_blocks(k.table, unsafe.Pointer(&a)) }
 func (k cKernels) vocabMerge(a vocabMergeArgs)   { C.call_vocab_merge(k.table, unsafe.Pointer(&a)) }
 func (k cKernels) logprobGrad(a logprobGradArgs) { C.call_logprob_grad(k.table, unsafe.Pointer(&a)) }
+func (k cKernels) peak(a *peakArgs)              { C.call_peak(k.table, unsafe.Pointer(a)) }

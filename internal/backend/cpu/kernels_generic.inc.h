@@ -10,6 +10,7 @@
 #include "element.inc.h"
 #include "layernorm.inc.h"
 #include "logprob.inc.h"
+#include "peak.inc.h"
 #include "qkv.inc.h"
 
 const struct kernels KERNELS = {
@@ -38,4 +39,5 @@ const struct kernels KERNELS = {
 	.vocab_blocks = vocab_blocks_,
 	.vocab_merge = vocab_merge_,
 	.logprob_grad = logprob_grad_,
+	.peak = peak_,
 };

@@ -223,3 +223,24 @@ func expSum(hi, lo float32) float32 {
 	p := mulAdd(float32(r*r), q, r) + 1
 	return math.Float32frombits(math.Float32bits(p) + uint32(n)<<23)
 }
+
+// peak has eight chains, as many as Go keeps in registers.
+func (goKernels) peak(a *peakArgs) {
+	var c [8]float32
+	if a.src != nil {
+		for _, x := range floatsAt(a.src, 0, a.n) {
+			a.x += x
+		}
+		a.work = 4 * float64(a.n)
+		return
+	}
+	for range a.n {
+		for j := range c {
+			c[j] = mulAdd(c[j], a.y, a.x)
+		}
+	}
+	for _, x := range c {
+		a.x += x
+	}
+	a.work = 2 * float64(len(c)) * float64(a.n)
+}

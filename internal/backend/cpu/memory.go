@@ -52,7 +52,7 @@ type scratch struct {
 // reset takes back everything that was handed out. It reserves nothing, so it cannot fail: several blocks become one when bytes is
 // asked next.
 func (s *scratch) reset() {
-	if len(s.blocks) > 1 {
+	if len(s.blocks) > 1 || separately {
 		s.least = s.size()
 		for _, b := range s.blocks {
 			b.release()
@@ -64,6 +64,10 @@ func (s *scratch) reset() {
 
 // bytes gives n bytes with undefined contents, aligned to a cache line.
 func (s *scratch) bytes(n int) ptr {
+	if separately {
+		s.grow(max(n, 1))
+		return ptr(unsafe.SliceData(s.blocks[len(s.blocks)-1].bytes))
+	}
 	n = (n + 63) &^ 63
 	if len(s.blocks) == 0 || s.used+n > s.blocks[len(s.blocks)-1].Size() {
 		s.grow(max(n, s.least, 1<<16))

@@ -4,6 +4,8 @@ package cpu
 
 import "unsafe"
 
+const separately = false
+
 // mapMemory aligns to 64 bytes.
 func mapMemory(size int) ([]byte, error) {
 	b := make([]byte, size+64)

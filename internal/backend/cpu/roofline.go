@@ -4,13 +4,12 @@ import (
 	"math"
 	"time"
 
-	"alfred/internal/backend"
 	"alfred/internal/tensor"
 )
 
 // Roofline is what the machine can do at most, on all workers together, as its own kernels find it.
 type Roofline struct {
-	Float32, BFloat16 float64 // FLOP/s of matrix products of such operands that stay in the first-level cache
+	Float32, BFloat16 float64 // FLOP/s of multiplying and adding such numbers in registers
 	Read              float64 // bytes/s read from memory
 }
 
@@ -23,38 +22,29 @@ func (d *Device) Roofline() (r Roofline, err error) {
 	}
 	s := d.Stream()
 	s.Use(arena)
-	rate := func(work float64, tile func(i int)) float64 {
-		best := math.Inf(1)
+	rate := func(tile func(i int) (work float64)) float64 {
+		best, work := math.Inf(1), make([]float64, d.pool.size)
 		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
 			begin := time.Now()
-			d.pool.run(d.pool.size, func(_ *worker, i int) { tile(i) })
+			d.pool.run(d.pool.size, func(_ *worker, i int) { work[i] = tile(i) })
 			best = min(best, time.Since(begin).Seconds())
 		}
-		return work * float64(d.pool.size) / best
+		return work[0] * float64(d.pool.size) / best
 	}
-	r.Float32, r.BFloat16 = rate(d.flops(s, tensor.Float32)), rate(d.flops(s, tensor.BFloat16))
+	multiplyAdd := func(dtype int32) float64 {
+		return rate(func(int) float64 {
+			a := peakArgs{n: 1 << 17, y: 1, dtype: dtype}
+			d.kernels.peak(&a)
+			return a.work
+		})
+	}
+	r.Float32, r.BFloat16 = multiplyAdd(float32Type), multiplyAdd(bfloat16Type)
 	x := s.Alloc(tensor.Float32, d.pool.size, 96<<20/d.pool.size)
 	s.Zero(x)
-	sums := s.Zeros(tensor.Float64, d.pool.size, 8)
-	r.Read = rate(float64(x.Bytes()/d.pool.size), func(i int) {
-		d.kernels.sumSquares(sumSquaresArgs{x: row(x, i), out: row(sums, i), n: int64(x.Dim(1)), dtype: float32Type})
+	r.Read = rate(func(i int) float64 {
+		a := peakArgs{src: row(x, i), n: int64(x.Dim(1))}
+		d.kernels.peak(&a)
+		return a.work
 	})
 	return r, s.Sync()
-}
-
-// flops is a product whose operands stay in the first-level cache, and its FLOP.
-func (d *Device) flops(s *backend.Stream, dtype tensor.DType) (work float64, tile func(i int)) {
-	const k, times = 128, 400
-	rows, columns := d.kernels.rowTile(), d.kernels.panel()
-	left := tensor.DType(productType(d.kernels, int32(dtype), int32(dtype)))
-	a, b := s.Zeros(left, d.pool.size, rows*k), s.Zeros(dtype, d.pool.size, k*columns)
-	y := s.Zeros(tensor.Float32, d.pool.size, rows*columns)
-	return 2 * times * float64(rows*k*columns), func(i int) {
-		for range times {
-			d.kernels.multiply(multiplyArgs{
-				a: row(a, i), b: row(b, i), y: row(y, i), k: k, rows: int64(rows), columns: int64(columns), ld: int64(columns),
-				panelStride: int64(k * columns), layout: layoutTiles, aType: kind(a), bType: kind(b), yType: float32Type,
-			})
-		}
-	}
 }
