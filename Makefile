@@ -38,8 +38,11 @@ golden: $(VENV)/golden.ok ## rewrite the goldens with PyTorch and transformers (
 parity: build $(VENV)/golden.ok ## compare with transformers, live, in both directions (needs Python)
 	$(VENV)/bin/python scripts/parity/parity.py --alfred bin/alfred
 
-bench: ## benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/backend/cpu ./internal/tokenizer ./internal/falcon
+bench: ## every operation and whole steps, as shares of what this machine can do (10 minutes)
+	@$(GO) test -run '^$$' -bench . -benchtime 0.5s -timeout 60m ./internal/backend/cpu ./internal/rlhf ./internal/tokenizer | scripts/bench/table.awk
+
+bench-peers: build $(VENV)/golden.ok ## alfred beside PyTorch on the same work (needs Python)
+	$(VENV)/bin/python scripts/bench/bench.py --alfred bin/alfred
 
 lint: ## formatting, go vet, staticcheck
 	@test -z "$$(gofmt -l cmd internal)" || { gofmt -l cmd internal; echo 'run: make fmt'; exit 1; }
@@ -57,4 +60,4 @@ $(VENV)/golden.ok: scripts/golden/requirements.txt
 	$(VENV)/bin/pip install --quiet -r $<
 	touch $@
 
-.PHONY: help build demo test race asan fuzz golden parity bench lint fmt clean
+.PHONY: help build demo test race asan fuzz golden parity bench bench-peers lint fmt clean
