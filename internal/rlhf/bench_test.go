@@ -3,8 +3,8 @@ package rlhf_test
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -158,7 +158,7 @@ func BenchmarkDecodeOne(b *testing.B) {
 		stage, e, _ := benchModel(b, z, dtype)
 		step, done := decoding(b, e, 1, z.prompt)
 		defer done()
-		rate := 1 / fastest(b, step)
+		rate := 1 / median(b, step)
 		b.ReportMetric(rate, "tok/s")
 		b.ReportMetric(100*rate*float64(stage.Params.Len()*dtype.Size())/roof().Read, "%roof")
 	})
@@ -172,7 +172,7 @@ func BenchmarkGrowth(b *testing.B) {
 			b.Run(fmt.Sprintf("batch=%d/length=%d", batch, length), func(b *testing.B) {
 				step, done := decoding(b, e, batch, length)
 				defer done()
-				b.ReportMetric(float64(batch)/fastest(b, step), "tok/s")
+				b.ReportMetric(float64(batch)/median(b, step), "tok/s")
 			})
 		}
 	}
@@ -215,19 +215,20 @@ var roof = sync.OnceValue(func() cpu.Roofline {
 	return r
 })
 
-// fastest runs step again and again and returns the seconds of the fastest one, after one that does not count.
-func fastest(b *testing.B, step func()) float64 {
+// median runs step again and again and returns the seconds of the median run, after one that does not count.
+func median(b *testing.B, step func()) float64 {
 	step()
 	b.ReportAllocs()
-	best := math.Inf(1)
+	var runs []float64
 	for b.Loop() {
 		begin := time.Now()
 		step()
-		best = min(best, time.Since(begin).Seconds())
+		runs = append(runs, time.Since(begin).Seconds())
 	}
-	b.ReportMetric(best*1e3, "ms")
+	slices.Sort(runs)
+	b.ReportMetric(runs[len(runs)/2]*1e3, "ms")
 	b.ReportMetric(0, "ns/op")
-	return best
+	return runs[len(runs)/2]
 }
 
 // measure reports tokens per second, and matrix products as a share of what the multiply-add units can do.
@@ -237,7 +238,7 @@ func measure(b *testing.B, dtype tensor.DType, tokens, flops float64, step func(
 	if dtype == tensor.BFloat16 {
 		peak = roof().BFloat16
 	}
-	seconds := fastest(b, step)
+	seconds := median(b, step)
 	b.ReportMetric(tokens/seconds, "tok/s")
 	b.ReportMetric(100*flops/seconds/peak, "%roof")
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/awk -f
-# Turns the output of `go test -bench` into a table: the fastest run of each benchmark, its rate, and what share that is of the
+# Turns the output of `go test -bench` into a table: the median run of each benchmark, its rate, and what share that is of the
 # roof, which is what the multiply-add units or the memory of this machine can do (BenchmarkRoof).
 
 /^FAIL|^panic|^---/ { print; failed = 1 }
@@ -19,7 +19,7 @@
 		else if (unit == "ns/op") { if (time == "" && value > 0) time = sprintf("%.4g ms", value / 1e6) }
 		else rest = rest (rest == "" ? "" : ", ") sprintf("%.4g %s", value, unit)
 	}
-	if (!shown++) printf "%-48s %12s %16s %7s  %s\n", "benchmark", "fastest run", "rate", "of roof", "besides"
+	if (!shown++) printf "%-48s %12s %16s %7s  %s\n", "benchmark", "median run", "rate", "of roof", "besides"
 	printf "%-48s %12s %16s %7s  %s\n", name, time, rate, share, rest
 	fflush()
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 	"time"
+	"unsafe"
 
 	"alfred/internal/tensor"
 )
@@ -11,6 +12,7 @@ import (
 type Roofline struct {
 	Float32, BFloat16 float64 // FLOP/s of multiplying and adding such numbers in registers
 	Read              float64 // bytes/s read from memory
+	Copy              float64 // bytes/s read and written, added up, when memory is copied
 }
 
 // Roofline measures for about a second. The best of many short runs counts: other work on the machine lowers a rate, nothing
@@ -45,6 +47,13 @@ func (d *Device) Roofline() (r Roofline, err error) {
 		a := peakArgs{src: row(x, i), n: int64(x.Dim(1))}
 		d.kernels.peak(&a)
 		return a.work
+	})
+	r.Copy = rate(func(i int) float64 {
+		half := x.Dim(1) / 2
+		d.kernels.copyRows(copyRowsArgs{
+			dst: row(x, i), src: unsafe.Add(row(x, i), 4*half), rows: 1, columns: int64(half), dstType: float32Type, srcType: float32Type,
+		})
+		return float64(8 * half)
 	})
 	return r, s.Sync()
 }

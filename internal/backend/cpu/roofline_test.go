@@ -15,8 +15,8 @@ func TestRoofline(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%s: %.1f GFLOP/s float32, %.1f bfloat16, reads %.1f GB/s", isa, r.Float32/1e9, r.BFloat16/1e9, r.Read/1e9)
-		if !(r.Float32 > 0 && r.BFloat16 > 0 && r.Read > 0) {
+		t.Logf("%s: %.1f GFLOP/s float32, %.1f bfloat16, reads %.1f GB/s, copies %.1f", isa, r.Float32/1e9, r.BFloat16/1e9, r.Read/1e9, r.Copy/1e9)
+		if !(r.Float32 > 0 && r.BFloat16 > 0 && r.Read > 0 && r.Copy > 0) {
 			t.Errorf("%s: %+v", isa, r)
 		}
 		found = append(found, r)
