@@ -131,9 +131,10 @@ func (w *worker) pack(k kernels, left packArgs, is packedLeft, lo, hi, deep int)
 	if w.holds == is {
 		return w.tiles
 	}
+	w.holds = packedLeft{} // of no product, in case that there is no memory
 	w.left.reset()
+	w.tiles = w.left.bytes(elementSize(left.dstType) * depth(k, deep, left.dstType) * (hi - lo))
 	left.src = unsafe.Add(left.columnsFrom(lo), is.first*left.step())
-	w.tiles, w.holds = w.left.bytes(elementSize(left.dstType)*depth(k, deep, left.dstType)*(hi-lo)), packedLeft{}
 	left.dst, left.k, left.columns, left.width, left.balanced = w.tiles, int64(deep), int64(hi-lo), int64(k.rowTile()), 1
 	k.pack(left)
 	w.holds = is
