@@ -218,7 +218,7 @@ static void multiply_(const struct multiply *m) {
 			// The first tiles of a panel fetch the next panel, a part each.
 			const char *next = fetched < m->k * NR * bsize ? b + m->panel_stride * bsize + fetched : b;
 			fetched += 64 * steps;
-			if (m->mode != STORE && r + mr < m->rows) fetch(m, m->y, r + mr, c, n);
+			if (r + mr < m->rows) fetch(m, m->y, r + mr, c, n);
 			if (m->residual && r + mr < m->rows) fetch(m, m->residual, r + mr, c, n);
 			if (plain && n == NR) {
 				tiles[mr](m->k, a, b, y, m->ld, m->mode == CONTINUE, next);
