@@ -8,8 +8,11 @@ import (
 	"alfred/internal/tensor"
 )
 
-// attentionRows is how many rows (query heads of tokens) a tile holds, about.
-const attentionRows = 64
+// Sizes of what attention works on at a time. They steer speed alone: the bits do not depend on them.
+const (
+	attentionRows = 64 // rows (query heads of tokens) of a tile, about
+	stripTiles    = 8  // tiles that share the packed keys and values of a block, at most
+)
 
 // attention is one call: shapes, and the operands that forward and backward share.
 type attention struct {
@@ -35,52 +38,72 @@ func (q *queue) attention(query, k, v tensor.Tensor, spans []span, a backend.Att
 	return c
 }
 
-// tokenTile says which rows a tile has: the query heads of groups [g, g+groups) for tokens [first, first+count) of sequence s.
-type tokenTile struct {
+// strip says which rows a worker has before it: the query heads of groups [g, g+groups) for tokens [first, first+count) of
+// sequence s. There are several groups for a single token only.
+type strip struct {
 	s            span
 	g, groups    int
 	first, count int
 }
 
-// only is the tile's part of group g.
-func (t tokenTile) only(g int) tokenTile {
-	t.g, t.groups = g, 1
+// position is the number of the key that the strip's first token is.
+func (t strip) position() int { return t.s.keys - t.s.count + t.first }
+
+// seen is the number of keys that the strip's last token sees.
+func (t strip) seen() int { return t.position() + t.count }
+
+// tile is the part of the strip that starts at its token number from.
+func (c *attention) tile(t strip, from int) strip {
+	t.first, t.count = t.first+from, min(c.rowTokens, t.count-from)
 	return t
 }
 
-// position is the number of the key that the tile's first token is.
-func (t tokenTile) position() int { return t.s.keys - t.s.count + t.first }
-
-// overTiles calls compute for all tiles of queries on all workers, the longest (those with the most keys) first. A tile of few
-// tokens takes several groups, so that keys are read in long pieces, as long as enough tiles remain for all workers.
-func (c *attention) overTiles(several bool, compute func(w *worker, t tokenTile)) {
-	c.tiles = c.tiles[:0]
-	count := 0
+// overStrips calls compute for all queries on all workers, those with the most keys first: for one strip at a time, or for several of
+// one token each. As long as there is enough for all workers, a strip has several tiles, or several groups of its only token.
+func (c *attention) overStrips(compute func(w *worker, strips []strip)) {
+	tiles := 0
 	for _, s := range c.spans {
-		count += (s.count + c.rowTokens - 1) / c.rowTokens
+		tiles += c.groups * ((s.count + c.rowTokens - 1) / c.rowTokens)
 	}
+	each := max(1, tiles/(4*c.pool.size)) // tiles of a portion
+	tokens := c.rowTokens * min(stripTiles, each)
+	c.strips, c.portions = c.strips[:0], c.portions[:0]
 	for _, s := range c.spans {
 		groups := 1
-		if several {
-			groups = min(c.groups, max(1, attentionRows/(c.share*max(s.count, 1))), max(1, count*c.groups/(4*c.pool.size)))
+		if s.count == 1 {
+			groups = min(c.groups, each)
 		}
-		for first := (s.count - 1) / c.rowTokens * c.rowTokens; first >= 0 && s.count > 0; first -= c.rowTokens {
+		for first := (s.count - 1) / tokens * tokens; first >= 0 && s.count > 0; first -= tokens {
 			for g := 0; g < c.groups; g += groups {
-				c.tiles = append(c.tiles, tokenTile{s: s, g: g, groups: min(groups, c.groups-g), first: first, count: min(c.rowTokens, s.count-first)})
+				t := strip{s: s, g: g, groups: min(groups, c.groups-g), first: first, count: min(tokens, s.count-first)}
+				c.strips = append(c.strips, t)
+				if last := len(c.portions) - 1; last >= 0 && c.portions[last].room >= t.groups && t.count == 1 {
+					c.portions[last].room -= t.groups
+					c.portions[last].to++
+					continue
+				}
+				room := 0
+				if t.count == 1 {
+					room = each - t.groups
+				}
+				c.portions = append(c.portions, portion{from: len(c.strips) - 1, to: len(c.strips), room: room})
 			}
 		}
 	}
-	tiles := c.tiles
-	c.pool.run(len(tiles), func(w *worker, i int) { compute(w, tiles[i]) })
+	strips, portions := c.strips, c.portions
+	c.pool.run(len(portions), func(w *worker, i int) { compute(w, strips[portions[i].from:portions[i].to]) })
 }
 
-// address of the tile's first row in a tensor [N H K] or, with dim 1, [N H].
-func (c *attention) address(x tensor.Tensor, t tokenTile, dim int) ptr {
+// portion is the range of strips that a worker computes in one go, and how many groups of single tokens it could still take.
+type portion struct{ from, to, room int }
+
+// address of the strip's first row in a tensor [N H K] or, with dim 1, [N H].
+func (c *attention) address(x tensor.Tensor, t strip, dim int) ptr {
 	return unsafe.Add(at(x), ((t.s.first+t.first)*c.heads+t.g*c.share)*dim*x.DType().Size())
 }
 
-// gather copies the tile's rows of x [N H K] to dst [rows][dim] as float32.
-func (c *attention) gather(dst []float32, x tensor.Tensor, t tokenTile) {
+// gather copies the strip's rows of x [N H K] to dst [rows][dim] as float32.
+func (c *attention) gather(dst []float32, x tensor.Tensor, t strip) {
 	c.kernels.copyRows(copyRowsArgs{
 		dst: start(dst), src: c.address(x, t, c.dim), rows: int64(t.count), columns: int64(c.share * c.dim),
 		dstLD: int64(c.share * c.dim), srcLD: int64(c.heads * c.dim), dstType: float32Type, srcType: kind(x),
@@ -95,33 +118,28 @@ func (c *attention) packTiles(dst, src []float32, rows int) {
 	})
 }
 
-// block is where n keys (or values) of some groups lie, rows of the keys ld elements apart.
+// block is where n keys (or values) of a group lie, rows ld elements apart.
 type block struct {
 	src   ptr
 	dtype int32
 	ld, n int
 }
 
-// head is the block's part of group g, counted from the first.
-func (b block) head(g, dim int) ptr { return unsafe.Add(b.src, g*dim*elementSize(b.dtype)) }
-
-// block finds n keys from the block's first key on. Keys that do not follow each other in memory are copied to buf, as are
-// those of several groups: they are read in one go then.
-func (c *attention) block(buf []float32, x tensor.Tensor, t tokenTile, first, n int) block {
-	columns := t.groups * c.dim
+// block finds n keys from the block's first key on. Keys that do not follow each other in memory are copied to buf.
+func (c *attention) block(buf []float32, x tensor.Tensor, t strip, first, n int) block {
 	for lo := 0; lo < n; {
 		i, length := t.s.stretch(first, lo, n)
 		src := unsafe.Add(row(x, i), t.g*c.dim*x.DType().Size())
-		if length == n && t.groups == 1 {
+		if length == n {
 			return block{src: src, dtype: kind(x), ld: c.groups * c.dim, n: n}
 		}
 		c.kernels.copyRows(copyRowsArgs{
-			dst: start(buf[lo*columns:]), src: src, rows: int64(length), columns: int64(columns), dstLD: int64(columns),
+			dst: start(buf[lo*c.dim:]), src: src, rows: int64(length), columns: int64(c.dim), dstLD: int64(c.dim),
 			srcLD: int64(c.groups * c.dim), dstType: float32Type, srcType: kind(x),
 		})
 		lo += length
 	}
-	return block{src: start(buf), dtype: float32Type, ld: columns, n: n}
+	return c.rows(buf, n)
 }
 
 // rows is float32 rows [n][dim] as a block.
@@ -129,18 +147,18 @@ func (c *attention) rows(src []float32, n int) block {
 	return block{src: start(src), dtype: float32Type, ld: c.dim, n: n}
 }
 
-// packRows packs head g of a block as a right operand whose inner dimension are the block's rows.
-func (c *attention) packRows(dst []float32, b block, g int) {
+// packRows packs a block as a right operand whose inner dimension are the block's rows.
+func (c *attention) packRows(dst []float32, b block) {
 	c.kernels.pack(packArgs{
-		src: b.head(g, c.dim), dst: start(dst), ld: int64(b.ld), k: int64(b.n), columns: int64(c.dim), width: int64(c.kernels.panel()),
+		src: b.src, dst: start(dst), ld: int64(b.ld), k: int64(b.n), columns: int64(c.dim), width: int64(c.kernels.panel()),
 		srcType: b.dtype, dstType: float32Type,
 	})
 }
 
-// packKeys packs head g of a block as a right operand whose columns are the block's rows.
-func (c *attention) packKeys(dst []float32, b block, g int) {
+// packKeys packs a block as a right operand whose columns are the block's rows.
+func (c *attention) packKeys(dst []float32, b block) {
 	c.kernels.pack(packArgs{
-		src: b.head(g, c.dim), dst: start(dst), ld: int64(b.ld), k: int64(c.dim), columns: int64(b.n), width: int64(c.kernels.panel()),
+		src: b.src, dst: start(dst), ld: int64(b.ld), k: int64(c.dim), columns: int64(b.n), width: int64(c.kernels.panel()),
 		srcType: b.dtype, dstType: float32Type, transposed: 1,
 	})
 }
@@ -170,7 +188,7 @@ func (q *queue) Attention(o, lse, query, k, v tensor.Tensor, seqs backend.Sequen
 	defer q.end()
 	if spans, ok := q.packedSpans(query.Dim(0), seqs); ok {
 		c := q.attention(query, k, v, spans, a)
-		c.overTiles(true, func(w *worker, t tokenTile) { c.forward(w, t, o, lse) })
+		c.overStrips(func(w *worker, strips []strip) { c.attend(w, strips, o, lse) })
 	}
 }
 
@@ -182,52 +200,113 @@ func (q *queue) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.P
 	defer q.end()
 	if spans, ok := q.pagedSpans(query.Dim(0), keys.Dim(0), p, a.Bias); ok {
 		c := q.attention(query, keys, values, spans, a)
-		c.overTiles(true, func(w *worker, t tokenTile) { c.forward(w, t, o, tensor.Tensor{}) })
+		c.overStrips(func(w *worker, strips []strip) { c.attend(w, strips, o, tensor.Tensor{}) })
 	}
 }
 
-// forward computes a tile: over the blocks of keys, scores, running softmax, and the weighted sum of values.
-func (c *attention) forward(w *worker, t tokenTile, o, lse tensor.Tensor) {
-	rows := t.count * c.share // of each group
-	all, tile := rows*t.groups, rows*c.dim
-	f := &w.scratch
-	bufK, bufV, tiles := f.floats(max(tile, keyBlock*t.groups*c.dim)), f.floats(keyBlock*t.groups*c.dim), f.floats(all*c.dim)
-	keys, values, scores := f.floats(keyBlock*c.dim), f.floats(keyBlock*c.padded), f.floats(rows*keyBlock)
-	acc, m, l := f.floats(all*c.padded), f.floats(all), f.floats(all)
-	clear(acc)
-	clear(l)
+// attend computes a portion.
+func (c *attention) attend(w *worker, strips []strip, o, lse tensor.Tensor) {
+	if strips[0].count == 1 {
+		c.tokens(w, strips, o, lse)
+	} else {
+		c.forward(w, strips[0], o, lse)
+	}
+}
+
+// sums is what softmax keeps of so many rows: maximum, sum of exponentials, and weighted sum of values.
+func (c *attention) sums(f *scratch, rows int) (m, l, acc []float32) {
+	m, l, acc = f.floats(rows), f.floats(rows), f.floats(rows*c.padded)
 	for r := range m {
-		m[r] = float32(math.Inf(-1))
+		m[r] = negInf
 	}
-	for g := range t.groups {
-		c.gather(bufK, c.q, t.only(t.g+g))
-		c.packTiles(tiles[g*tile:], bufK, rows)
+	clear(l)
+	clear(acc)
+	return m, l, acc
+}
+
+// tokens computes strips of one token each, whose keys are read where they lie.
+func (c *attention) tokens(w *worker, strips []strip, o, lse tensor.Tensor) {
+	f := &w.scratch
+	all := unsafe.Slice((*attendTokenArgs)(f.bytes(len(strips)*int(unsafe.Sizeof(attendTokenArgs{})))), len(strips))
+	rows := 0
+	for _, t := range strips {
+		rows += t.groups * c.share
 	}
-	seen := t.position() + t.count // keys that the last token sees
-	for first := 0; first < seen; first += keyBlock {
-		n := min(keyBlock, seen-first)
-		k, v := c.block(bufK, c.k, t, first, n), c.block(bufV, c.v, t, first, n)
-		for g := range t.groups {
-			c.packKeys(keys, k, g)
-			c.packRows(values, v, g)
-			c.products(scores, tiles[g*tile:], keys, rows, n)
-			bias, biasLD := c.biasOf(t.g + g)
+	m, l, acc := c.sums(f, rows)
+	query := f.floats(rows * c.dim)
+	at0 := 0
+	for i, t := range strips {
+		rows := t.groups * c.share
+		all[i] = c.token(t, query[at0*c.dim:], m[at0:], l[at0:], acc[at0*c.padded:])
+		at0 += rows
+	}
+	c.kernels.attendTokens(attendTokensArgs{tokens: start(all), n: int64(len(all))})
+	at0 = 0
+	for _, t := range strips {
+		rows := t.groups * c.share
+		c.finish(t, m[at0:at0+rows], l[at0:], acc[at0*c.padded:], o, lse)
+		at0 += rows
+	}
+}
+
+// token says where the keys of a strip of one token lie, and reads its query heads.
+func (c *attention) token(t strip, query, m, l, acc []float32) attendTokenArgs {
+	c.kernels.copyRows(copyRowsArgs{
+		dst: start(query), src: c.address(c.q, t, c.dim), rows: 1, columns: int64(t.groups * c.share * c.dim), dstType: float32Type, srcType: kind(c.q),
+	})
+	group := t.g * c.dim * c.k.DType().Size()
+	a := attendTokenArgs{
+		q: start(query), k: unsafe.Add(at(c.k), group), v: unsafe.Add(at(c.v), group), m: start(m), l: start(l), acc: start(acc),
+		groups: int64(t.groups), heads: int64(c.share), dim: int64(c.dim), ld: int64(c.groups * c.dim), accLD: int64(c.padded),
+		keys: int64(t.seen()), base: int64(t.s.base), scale: c.scale, dtype: kind(c.k),
+	}
+	a.bias, a.biasLD = c.biasOf(t.g)
+	if t.s.table != nil {
+		a.table, a.page = start(t.s.table), int64(t.s.page)
+	}
+	return a
+}
+
+// forward computes a strip of one group: over the blocks of keys, and the tiles that see them, scores, running softmax, and the weighted sum of
+// values.
+func (c *attention) forward(w *worker, t strip, o, lse tensor.Tensor) {
+	rows, tileRows := t.count*c.share, min(t.count, c.rowTokens)*c.share
+	f := &w.scratch
+	buf, tiles := f.floats(max(tileRows, keyBlock)*c.dim), f.floats(rows*c.dim)
+	keys, values, scores := f.floats(keyBlock*c.dim), f.floats(keyBlock*c.padded), f.floats(tileRows*keyBlock)
+	m, l, acc := c.sums(f, rows)
+	for from := 0; from < t.count; from += c.rowTokens {
+		tile := c.tile(t, from)
+		c.gather(buf, c.q, tile)
+		c.packTiles(tiles[from*c.share*c.dim:], buf, tile.count*c.share)
+	}
+	bias, biasLD := c.biasOf(t.g)
+	for first := 0; first < t.seen(); first += keyBlock {
+		n := min(keyBlock, t.seen()-first)
+		c.packKeys(keys, c.block(buf, c.k, t, first, n))
+		c.packRows(values, c.block(buf, c.v, t, first, n))
+		for from := 0; from < t.count; from += c.rowTokens {
+			tile := c.tile(t, from)
+			if tile.seen() <= first {
+				continue
+			}
+			rows, at := tile.count*c.share, from*c.share
+			c.products(scores, tiles[at*c.dim:], keys, rows, min(n, tile.seen()-first))
 			c.kernels.attend(attendArgs{
-				scores: start(scores), v: start(values), bias: bias, m: start(m[g*rows:]), l: start(l[g*rows:]),
-				acc: start(acc[g*rows*c.padded:]), rows: int64(rows), heads: int64(c.share), dim: int64(c.dim), ld: int64(c.padded),
-				keys: int64(n), position: int64(t.position()), block: int64(first), biasLD: biasLD, scale: c.scale,
+				scores: start(scores), v: start(values), bias: bias, m: start(m[at:]), l: start(l[at:]), acc: start(acc[at*c.padded:]),
+				rows: int64(rows), heads: int64(c.share), dim: int64(c.dim), ld: int64(c.padded), keys: int64(n),
+				position: int64(tile.position()), block: int64(first), biasLD: biasLD, scale: c.scale,
 			})
 		}
 	}
-	for g := range t.groups {
-		c.finish(t.only(t.g+g), acc[g*rows*c.padded:], m[g*rows:][:rows], l[g*rows:], o, lse)
-	}
+	c.finish(t, m, l, acc, o, lse)
 }
 
-// finish divides the sums of one group by l and stores them; lse is m + log l.
-func (c *attention) finish(t tokenTile, acc, m, l []float32, o, lse tensor.Tensor) {
+// finish divides the sums of a strip by l and stores them; lse is m + log l.
+func (c *attention) finish(t strip, m, l, acc []float32, o, lse tensor.Tensor) {
+	heads := t.groups * c.share
 	c.kernels.attendFinish(attendFinishArgs{
-		acc: start(acc), l: start(l), o: c.address(o, t, c.dim), rows: int64(len(m)), heads: int64(c.share), dim: int64(c.dim),
+		acc: start(acc), l: start(l), o: c.address(o, t, c.dim), rows: int64(len(m)), heads: int64(heads), dim: int64(c.dim),
 		ld: int64(c.padded), tokenLD: int64(c.heads * c.dim), dtype: kind(o),
 	})
 	if lse.Absent() {
@@ -235,6 +314,6 @@ func (c *attention) finish(t tokenTile, acc, m, l []float32, o, lse tensor.Tenso
 	}
 	out := floats(lse)[(t.s.first+t.first)*c.heads+t.g*c.share:]
 	for r, top := range m {
-		out[r/c.share*c.heads+r%c.share] = float32(float64(top) + math.Log(float64(l[r])))
+		out[r/heads*c.heads+r%heads] = float32(float64(top) + math.Log(float64(l[r])))
 	}
 }

@@ -50,15 +50,10 @@ static void attend_(const struct attend *a) {
 	for (int64_t c = 0; c < a->dim; c += NR) {
 		const float *v = a->v + c * a->keys;
 		for (int64_t r = first; r < a->rows;) {
-			// Limits never fall from row to row: all rows of a tile see the keys of its first row; the rest singly.
 			const int64_t mr = cut(a->rows, r, MR, 1);
-			const int64_t shared = limit_of(a->position, a->block, r, a->heads);
-			tiles_rows[mr](shared, a->scores + r * KEYS, v, a->acc + r * a->ld + c, a->ld, 1, (const char *)v);
-			for (int64_t i = r; i < r + mr; i++) {
-				const int64_t own = limit_of(a->position, a->block, i, a->heads);
-				if (own > shared)
-					tiles_rows[1](own - shared, a->scores + i * KEYS + shared, v + shared * NR, a->acc + i * a->ld + c, a->ld, 1, (const char *)v);
-			}
+			int64_t own[MR];
+			for (int64_t i = 0; i < mr; i++) own[i] = limit_of(a->position, a->block, r + i, a->heads);
+			tiles_causal[mr](own[0], own, a->scores + r * KEYS, v, a->acc + r * a->ld + c, a->ld);
 			r += mr;
 		}
 	}

@@ -1,14 +1,19 @@
 package cpu
 
 import (
+	"math"
 	"unsafe"
 
 	"alfred/internal/backend"
 	"alfred/internal/tensor"
 )
 
-// AttentionBackward walks the tiles twice: once by queries for dq, once by blocks of keys for dk and dv. Each sum then has
-// one owner and one order, whatever the number of workers; the scores are computed twice for it.
+// wholeBytes is how much temporary memory a worker takes to have all gradients of a sequence before it.
+const wholeBytes = 16 << 20
+
+// AttentionBackward gives each worker whole sequences, group by group. Where there are too few of them, or they are too long, it walks
+// twice instead: by queries for dq, and by blocks of keys for dk and dv, which computes the scores twice. Each sum has one owner and
+// one order (dq over ascending keys, dk and dv over ascending tokens), so that the bits are the same either way.
 func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, k, v tensor.Tensor, seqs backend.Sequences, a backend.Attention) {
 	if !q.computes("attention backward", dq, dk, dv, do, o, lse, query, k, v, seqs.Offsets, a.Bias) {
 		return
@@ -28,8 +33,24 @@ func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, k, v tensor.Ten
 			rows: int64(hi - lo), columns: int64(c.dim), dtype: kind(do),
 		})
 	})
-	c.overTiles(false, func(w *worker, t tokenTile) { c.queries(w, t, dq) })
-	c.overBlocks(func(w *worker, t tokenTile) { c.keys(w, t, dk, dv) })
+	if c.wholes() {
+		c.overBlocks(math.MaxInt, func(w *worker, t strip) { c.gradients(w, t, 0, t.s.keys, dq, dk, dv) })
+		return
+	}
+	none := tensor.Tensor{}
+	c.overStrips(func(w *worker, strips []strip) {
+		for _, t := range strips {
+			for g := range t.groups {
+				one := t
+				one.g, one.groups = t.g+g, 1
+				w.scratch.reset()
+				c.gradients(w, one, 0, t.seen(), dq, none, none)
+			}
+		}
+	})
+	c.overBlocks(keyBlock, func(w *worker, t strip) {
+		c.gradients(w, t, t.first, min(t.first+keyBlock, t.s.keys), none, dk, dv)
+	})
 }
 
 // attentionGrad is one backward call.
@@ -40,49 +61,122 @@ type attentionGrad struct {
 	delta []float32 // do·o of each row
 }
 
-// overBlocks calls compute for all blocks of keys of all groups on all workers: tiles whose first token is the block's.
-func (c *attentionGrad) overBlocks(compute func(w *worker, t tokenTile)) {
-	c.tiles = c.tiles[:0]
+// wholes reports whether there are enough sequences for all workers, none of them too long.
+func (c *attentionGrad) wholes() bool {
+	longest := 0
 	for _, s := range c.spans {
-		for first := 0; first < s.keys; first += keyBlock {
+		longest = max(longest, s.keys)
+	}
+	return len(c.spans)*c.groups >= 4*c.pool.size && 4*longest*(2*c.dim+3*c.padded) <= wholeBytes
+}
+
+// overBlocks calls compute for all keys of all groups on all workers, so many at a time: strips of the tokens that may see them, all
+// from the first key on.
+func (c *attentionGrad) overBlocks(keys int, compute func(w *worker, t strip)) {
+	c.strips = c.strips[:0]
+	for _, s := range c.spans {
+		for first := 0; first < s.keys; first += min(keys, s.keys) {
 			for g := range c.groups {
-				c.tiles = append(c.tiles, tokenTile{s: s, g: g, groups: 1, first: first})
+				c.strips = append(c.strips, strip{s: s, g: g, groups: 1, first: first, count: s.count - first})
 			}
 		}
 	}
-	tiles := c.tiles
-	c.pool.run(len(tiles), func(w *worker, i int) { compute(w, tiles[i]) })
+	strips := c.strips
+	c.pool.run(len(strips), func(w *worker, i int) { compute(w, strips[i]) })
 }
 
-// gradBuffers is what a tile needs to recompute probabilities p and to get ds, the gradient of q·k.
-type gradBuffers struct {
-	q, do         []float32 // [rows][dim]
-	qTiles, tiles []float32 // the same as left operands
-	keys, values  []float32 // a block as right operands
-	p, ds         []float32 // [rows][64]
-}
-
-func (c *attentionGrad) buffers(f *scratch) gradBuffers {
-	rows := c.rowTokens * c.share
-	return gradBuffers{
-		q: f.floats(rows * c.dim), do: f.floats(rows * c.dim), qTiles: f.floats(rows * c.dim), tiles: f.floats(rows * c.dim),
-		keys: f.floats(keyBlock * c.dim), values: f.floats(keyBlock * c.dim), p: f.floats(rows * keyBlock), ds: f.floats(rows * keyBlock),
+// gradients adds what the tokens of a strip and keys [lo, hi) give to dq, or to dk and dv, or to all of them: dq = ds·k, dv = pᵀ·do
+// and dk = dsᵀ·q, where p are the probabilities and ds the gradients of q·k. lo is the first key of a block.
+func (c *attentionGrad) gradients(w *worker, t strip, lo, hi int, dq, dk, dv tensor.Tensor) {
+	b := c.buffers(&w.scratch, min(t.count, c.rowTokens)*c.share, hi-lo, !dq.Absent(), !dk.Absent())
+	for first := lo; first < hi; first += keyBlock {
+		at, n := first-lo, min(keyBlock, hi-first)
+		k := c.block(nil, c.k, t, first, n)
+		c.packKeys(b.keys[at*c.dim:], k)
+		c.packKeys(b.values[at*c.dim:], c.block(nil, c.v, t, first, n))
+		if !dq.Absent() {
+			c.packRows(b.right[at*c.padded:], k)
+		}
 	}
+	for from := 0; from < t.count; from += c.rowTokens {
+		tile := c.tile(t, from)
+		rows := tile.count * c.share
+		c.load(b, tile, !dk.Absent())
+		clear(b.accQ)
+		for first := lo; first < min(hi, tile.seen()); first += keyBlock {
+			at, n := first-lo, min(keyBlock, hi-first)
+			c.probabilities(b, tile, first, at, min(n, tile.seen()-first))
+			if !dq.Absent() {
+				c.accumulate(b.accQ, b.ds, b.right[at*c.padded:], layoutRows, rows, min(n, tile.seen()-first), n)
+			}
+			if !dk.Absent() {
+				c.accumulate(b.accV[at*c.padded:], b.p, b.rightDO, layoutColumns, min(n, tile.seen()-first), rows, rows)
+				c.accumulate(b.accK[at*c.padded:], b.ds, b.rightQ, layoutColumns, min(n, tile.seen()-first), rows, rows)
+			}
+		}
+		for i := 0; i < tile.count && !dq.Absent(); i++ {
+			one := tile
+			one.first += i
+			c.addTo(c.address(dq, one, c.dim), kind(dq), b.accQ[i*c.share*c.padded:], c.share, c.dim)
+		}
+	}
+	if dk.Absent() {
+		return
+	}
+	head := func(x tensor.Tensor) ptr { return unsafe.Add(row(x, t.s.first+lo), t.g*c.dim*x.DType().Size()) }
+	c.addTo(head(dk), kind(dk), b.accK, hi-lo, c.groups*c.dim)
+	c.addTo(head(dv), kind(dv), b.accV, hi-lo, c.groups*c.dim)
 }
 
-func (c *attentionGrad) load(b gradBuffers, t tokenTile) {
+// gradBuffers is what a strip needs.
+type gradBuffers struct {
+	q, do           []float32 // [rows][dim] of a tile
+	qTiles, doTiles []float32 // the same as left operands
+	rightQ, rightDO []float32 // the same as right operands
+	p, ds           []float32 // [rows][64]
+	keys, values    []float32 // blocks of keys as right operands, columns first
+	right           []float32 // keys as right operands, rows first
+	accQ            []float32 // [rows][padded]
+	accK, accV      []float32 // [keys][padded]
+}
+
+// buffers takes memory for tiles of so many rows and for so many keys.
+func (c *attentionGrad) buffers(f *scratch, rows, keys int, queries, blocks bool) gradBuffers {
+	whole := roundUp(keys, keyBlock)
+	b := gradBuffers{
+		q: f.floats(rows * c.dim), do: f.floats(rows * c.dim), qTiles: f.floats(rows * c.dim), doTiles: f.floats(rows * c.dim),
+		p: f.floats(rows * keyBlock), ds: f.floats(rows * keyBlock), keys: f.floats(whole * c.dim), values: f.floats(whole * c.dim),
+	}
+	if queries {
+		b.right, b.accQ = f.floats(whole*c.padded), f.floats(rows*c.padded)
+	}
+	if blocks {
+		b.rightQ, b.rightDO = f.floats(rows*c.padded), f.floats(rows*c.padded)
+		b.accK, b.accV = f.floats(keys*c.padded), f.floats(keys*c.padded)
+		clear(b.accK)
+		clear(b.accV)
+	}
+	return b
+}
+
+// load reads the rows of a tile and packs them as left operands, and as right ones if asked to.
+func (c *attentionGrad) load(b gradBuffers, t strip, right bool) {
 	rows := t.count * c.share
 	c.gather(b.q, c.q, t)
 	c.gather(b.do, c.do, t)
 	c.packTiles(b.qTiles, b.q, rows)
-	c.packTiles(b.tiles, b.do, rows)
+	c.packTiles(b.doTiles, b.do, rows)
+	if right {
+		c.packRows(b.rightQ, c.rows(b.q, rows))
+		c.packRows(b.rightDO, c.rows(b.do, rows))
+	}
 }
 
-// probabilities fills p and ds for n keys of a block.
-func (c *attentionGrad) probabilities(b gradBuffers, t tokenTile, first, n int) {
+// probabilities fills p and ds for n keys of the block that starts at key first and lies at place at of the packed ones.
+func (c *attentionGrad) probabilities(b gradBuffers, t strip, first, at, n int) {
 	rows := t.count * c.share
-	c.products(b.p, b.qTiles, b.keys, rows, n)
-	c.products(b.ds, b.tiles, b.values, rows, n)
+	c.products(b.p, b.qTiles, b.keys[at*c.dim:], rows, n)
+	c.products(b.ds, b.doTiles, b.values[at*c.dim:], rows, n)
 	bias, biasLD := c.biasOf(t.g)
 	offset := (t.s.first+t.first)*c.heads + t.g*c.share
 	c.kernels.attendBackward(attendBackwardArgs{
@@ -92,61 +186,11 @@ func (c *attentionGrad) probabilities(b gradBuffers, t tokenTile, first, n int) 
 	})
 }
 
-// queries: dq += ds·k over the blocks of keys in order.
-func (c *attentionGrad) queries(w *worker, t tokenTile, dq tensor.Tensor) {
-	rows := t.count * c.share
-	b := c.buffers(&w.scratch)
-	right, acc := w.scratch.floats(keyBlock*c.padded), w.scratch.floats(rows*c.padded)
-	clear(acc)
-	c.load(b, t)
-	seen := t.position() + t.count
-	for first := 0; first < seen; first += keyBlock {
-		n := min(keyBlock, seen-first)
-		k, v := c.block(nil, c.k, t, first, n), c.block(nil, c.v, t, first, n)
-		c.packKeys(b.keys, k, 0)
-		c.packKeys(b.values, v, 0)
-		c.packRows(right, k, 0)
-		c.probabilities(b, t, first, n)
-		c.accumulate(acc, b.ds, right, layoutRows, rows, n)
-	}
-	for i := range t.count {
-		one := t
-		one.first += i
-		c.addTo(c.address(dq, one, c.dim), kind(dq), acc[i*c.share*c.padded:], c.share, c.dim)
-	}
-}
-
-// keys: dv += pᵀ·do and dk += dsᵀ·q over the tokens in order, from the block's first key on: earlier ones do not see it.
-func (c *attentionGrad) keys(w *worker, t tokenTile, dk, dv tensor.Tensor) {
-	s, first := t.s, t.first
-	n := min(keyBlock, s.keys-first)
-	b := c.buffers(&w.scratch)
-	right := w.scratch.floats(c.rowTokens * c.share * c.padded)
-	accK, accV := w.scratch.floats(n*c.padded), w.scratch.floats(n*c.padded)
-	clear(accK)
-	clear(accV)
-	c.packKeys(b.keys, c.block(nil, c.k, t, first, n), 0)
-	c.packKeys(b.values, c.block(nil, c.v, t, first, n), 0)
-	for token := first; token < s.count; token += c.rowTokens {
-		t.first, t.count = token, min(c.rowTokens, s.count-token)
-		rows := t.count * c.share
-		c.load(b, t)
-		c.probabilities(b, t, first, n)
-		c.packRows(right, c.rows(b.do, rows), 0)
-		c.accumulate(accV, b.p, right, layoutColumns, n, rows)
-		c.packRows(right, c.rows(b.q, rows), 0)
-		c.accumulate(accK, b.ds, right, layoutColumns, n, rows)
-	}
-	head := func(x tensor.Tensor) ptr { return unsafe.Add(row(x, s.first+first), t.g*c.dim*x.DType().Size()) }
-	c.addTo(head(dk), kind(dk), accK, n, c.groups*c.dim)
-	c.addTo(head(dv), kind(dv), accV, n, c.groups*c.dim)
-}
-
-// accumulate is acc [rows][padded] += a·right, continuing its chains over k.
-func (c *attentionGrad) accumulate(acc, a, right []float32, layout int32, rows, k int) {
+// accumulate is acc [rows][padded] += a·right, continuing its chains over k; right was packed with so many rows.
+func (c *attentionGrad) accumulate(acc, a, right []float32, layout int32, rows, k, packed int) {
 	c.kernels.multiply(multiplyArgs{
 		a: start(a), b: start(right), y: start(acc), k: int64(k), rows: int64(rows), columns: int64(c.padded), ld: int64(c.padded),
-		panelStride: int64(k * c.kernels.panel()), layout: layout, aType: float32Type, bType: float32Type, yType: float32Type, mode: resume,
+		panelStride: int64(packed * c.kernels.panel()), layout: layout, aType: float32Type, bType: float32Type, yType: float32Type, mode: resume,
 	})
 }
 

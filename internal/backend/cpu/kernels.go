@@ -16,6 +16,7 @@ type kernels interface {
 	layerNormBackward(layerNormBackwardArgs)
 	splitQKV(splitQKVArgs)
 	attend(attendArgs)
+	attendTokens(attendTokensArgs)
 	attendFinish(attendFinishArgs)
 	attendBackward(attendBackwardArgs)
 	rowDot(rowDotArgs)
@@ -112,6 +113,23 @@ type attendArgs struct {
 	keys                    int64
 	position, block, biasLD int64
 	scale                   float32
+}
+
+type attendTokenArgs struct {
+	q                                                       ptr
+	k, v                                                    ptr
+	table                                                   ptr
+	bias                                                    ptr
+	m, l                                                    ptr
+	acc                                                     ptr
+	groups, heads, dim, ld, accLD, keys, page, base, biasLD int64
+	scale                                                   float32
+	dtype                                                   int32
+}
+
+type attendTokensArgs struct {
+	tokens ptr // attendTokenArgs
+	n      int64
 }
 
 type attendFinishArgs struct {

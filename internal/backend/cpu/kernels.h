@@ -96,6 +96,23 @@ struct attend {
 	float scale;
 };
 
+struct attend_token {
+	const float *q;         // [groups*heads][dim]: the query heads of one token
+	const void *k, *v;      // key 0 of the first group is at k[0], rows are ld apart
+	const int32_t *table;   // key j is in row table[j/page]*page + j%page, or in row base+j where there is no table
+	const float *bias;      // of the first head, or null
+	float *m, *l;           // [groups*heads] maximum and sum so far
+	float *acc;             // [groups*heads][acc_ld], whole panels
+	int64_t groups, heads, dim, ld, acc_ld, keys, page, base, bias_ld; // heads of a group
+	float scale;
+	int32_t type; // of k and v
+};
+
+struct attend_tokens {
+	const struct attend_token *tokens;
+	int64_t n;
+};
+
 struct attend_finish {
 	const float *acc, *l;
 	void *o; // row r goes to o[(r/heads)*token_ld + (r%heads)*dim]
@@ -204,6 +221,7 @@ struct kernels {
 	void (*layer_norm_backward)(const struct layer_norm_backward *);
 	void (*split_qkv)(const struct split_qkv *);
 	void (*attend)(const struct attend *);
+	void (*attend_tokens)(const struct attend_tokens *);
 	void (*attend_finish)(const struct attend_finish *);
 	void (*attend_backward)(const struct attend_backward *);
 	void (*row_dot)(const struct row_dot *);

@@ -13,6 +13,7 @@ CALL(layer_norm)
 CALL(layer_norm_backward)
 CALL(split_qkv)
 CALL(attend)
+CALL(attend_tokens)
 CALL(attend_finish)
 CALL(attend_backward)
 CALL(row_dot)
@@ -43,6 +44,8 @@ static void call_peak(const struct kernels *k, void *args) { k->peak(args); }
 #cgo nocallback call_split_qkv
 #cgo noescape call_attend
 #cgo nocallback call_attend
+#cgo noescape call_attend_tokens
+#cgo nocallback call_attend_tokens
 #cgo noescape call_attend_finish
 #cgo nocallback call_attend_finish
 #cgo noescape call_attend_backward
@@ -90,6 +93,8 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(layerNormBackwardArgs{})-unsafe.Sizeof(C.struct_layer_norm_backward{})]
 	_ = [1]struct{}{}[unsafe.Sizeof(splitQKVArgs{})-unsafe.Sizeof(C.struct_split_qkv{})]
 	_ = [1]struct{}{}[unsafe.Sizeof(attendArgs{})-unsafe.Sizeof(C.struct_attend{})]
+	_ = [1]struct{}{}[unsafe.Sizeof(attendTokenArgs{})-unsafe.Sizeof(C.struct_attend_token{})]
+	_ = [1]struct{}{}[unsafe.Sizeof(attendTokensArgs{})-unsafe.Sizeof(C.struct_attend_tokens{})]
 	_ = [1]struct{}{}[unsafe.Sizeof(attendFinishArgs{})-unsafe.Sizeof(C.struct_attend_finish{})]
 	_ = [1]struct{}{}[unsafe.Sizeof(attendBackwardArgs{})-unsafe.Sizeof(C.struct_attend_backward{})]
 	_ = [1]struct{}{}[unsafe.Sizeof(rowDotArgs{})-unsafe.Sizeof(C.struct_row_dot{})]
@@ -136,6 +141,7 @@ func (k cKernels) layerNormBackward(a layerNormBackwardArgs) {
 }
 func (k cKernels) splitQKV(a splitQKVArgs)         { C.call_split_qkv(k.table, unsafe.Pointer(&a)) }
 func (k cKernels) attend(a attendArgs)             { C.call_attend(k.table, unsafe.Pointer(&a)) }
+func (k cKernels) attendTokens(a attendTokensArgs) { C.call_attend_tokens(k.table, unsafe.Pointer(&a)) }
 func (k cKernels) attendFinish(a attendFinishArgs) { C.call_attend_finish(k.table, unsafe.Pointer(&a)) }
 func (k cKernels) attendBackward(a attendBackwardArgs) {
 	C.call_attend_backward(k.table, unsafe.Pointer(&a))

@@ -7,6 +7,7 @@
 #include "matmul.inc.h"
 
 #include "attention.inc.h"
+#include "attention_token.inc.h"
 #include "element.inc.h"
 #include "layernorm.inc.h"
 #include "logprob.inc.h"
@@ -24,6 +25,7 @@ const struct kernels KERNELS = {
 	.layer_norm_backward = layer_norm_backward_,
 	.split_qkv = split_qkv_,
 	.attend = attend_,
+	.attend_tokens = attend_tokens_,
 	.attend_finish = attend_finish_,
 	.attend_backward = attend_backward_,
 	.row_dot = row_dot_,

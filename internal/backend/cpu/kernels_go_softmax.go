@@ -28,34 +28,13 @@ func scoreOf(s float32, bias []float32, j int, scale float32) float32 {
 }
 
 func (goKernels) attend(a attendArgs) {
-	m, l := floatsAt(a.m, 0, a.rows), floatsAt(a.l, 0, a.rows)
 	for r := range a.rows {
 		limit := limitOf(a.position, a.block, r, a.heads)
 		if limit == 0 {
 			continue
 		}
 		s, acc := floatsAt(a.scores, r*keyBlock, limit), floatsAt(a.acc, r*a.ld, a.ld)
-		bias := visible(a.bias, a.biasLD, a.heads, r, a.block, limit)
-		now := m[r]
-		for j := range s {
-			s[j] = scoreOf(s[j], bias, j, a.scale)
-			if s[j] > now {
-				now = s[j]
-			}
-		}
-		var sum [lanes]float32
-		for j := range s {
-			s[j] = expf(s[j] - now)
-			sum[j%lanes] += s[j]
-		}
-		keep := expf(m[r] - now)
-		l[r] = mulAdd(l[r], keep, sum16(&sum))
-		if m[r] != now {
-			for c := range acc {
-				acc[c] = float32(acc[c] * keep)
-			}
-		}
-		m[r] = now
+		softmax(s, &floatsAt(a.m, r, 1)[0], &floatsAt(a.l, r, 1)[0], acc, visible(a.bias, a.biasLD, a.heads, r, a.block, limit), a.scale)
 		for c := range a.dim {
 			v := floatsAt(a.v, c/goPanel*goPanel*a.keys+c%goPanel, (limit-1)*goPanel+1)
 			x := acc[c]
@@ -63,6 +42,68 @@ func (goKernels) attend(a attendArgs) {
 				x = mulAdd(p, v[j*goPanel], x)
 			}
 			acc[c] = x
+		}
+	}
+}
+
+// softmax turns the scores of a row into exp(s - m) with the running maximum m, and rescales what was summed before.
+func softmax(s []float32, m, l *float32, acc, bias []float32, scale float32) {
+	now := *m
+	for j := range s {
+		s[j] = scoreOf(s[j], bias, j, scale)
+		if s[j] > now {
+			now = s[j]
+		}
+	}
+	var sum [lanes]float32
+	for j := range s {
+		s[j] = expf(s[j] - now)
+		sum[j%lanes] += s[j]
+	}
+	keep := expf(*m - now)
+	*l = mulAdd(*l, keep, sum16(&sum))
+	if *m != now {
+		for c := range acc {
+			acc[c] = float32(acc[c] * keep)
+		}
+	}
+	*m = now
+}
+
+func (goKernels) attendTokens(a attendTokensArgs) {
+	for _, t := range unsafe.Slice((*attendTokenArgs)(a.tokens), a.n) {
+		attendToken(t)
+	}
+}
+
+func attendToken(a attendTokenArgs) {
+	var scores [keyBlock]float32
+	row := func(x ptr, head, j int64) vector {
+		i := a.base + j
+		if a.table != nil {
+			i = int64(unsafe.Slice((*int32)(a.table), j/a.page+1)[j/a.page])*a.page + j%a.page
+		}
+		return vectorAt(x, a.dtype, i*a.ld+head/a.heads*a.dim, a.dim)
+	}
+	for first := int64(0); first < a.keys; first += keyBlock {
+		s := scores[:min(keyBlock, a.keys-first)]
+		for head := range a.groups * a.heads {
+			q, acc := floatsAt(a.q, head*a.dim, a.dim), floatsAt(a.acc, head*a.accLD, a.accLD)
+			for j := range s {
+				k, x := row(a.k, head, first+int64(j)), float32(0)
+				for d, y := range q {
+					x = mulAdd(y, k.get(d), x)
+				}
+				s[j] = x
+			}
+			bias := visible(a.bias, a.biasLD, a.groups*a.heads, head, first, int64(len(s)))
+			softmax(s, &floatsAt(a.m, head, 1)[0], &floatsAt(a.l, head, 1)[0], acc, bias, a.scale)
+			for j, p := range s {
+				v := row(a.v, head, first+int64(j))
+				for c := range q {
+					acc[c] = mulAdd(p, v.get(c), acc[c])
+				}
+			}
 		}
 	}
 }

@@ -140,6 +140,43 @@ INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, 
 
 typedef void tile_fn(int64_t, const void *restrict, const void *restrict, float *restrict, int64_t, int, const char *);
 
+// tile_causal adds to c[r][0..NR) the products of a[r*KEYS + i] and row i of a panel, for i below own[r], which never falls; all rows
+// have the first k terms.
+INLINE void tile_causal(const int mr, int64_t k, const int64_t *own, const float *restrict a, const float *restrict b, float *restrict c, int64_t ld) {
+	vf acc[MR][2];
+#pragma GCC unroll 16
+	for (int r = 0; r < mr; r++) {
+		acc[r][0] = load(c + r * ld);
+		acc[r][1] = load(c + r * ld + W);
+	}
+	for (int64_t i = 0; i < k; i++) {
+		vf b0 = load(b + i * NR), b1 = load(b + i * NR + W);
+#pragma GCC unroll 16
+		for (int r = 0; r < mr; r++) {
+			vf x = all(a[r * KEYS + i]);
+			acc[r][0] = fma_(x, b0, acc[r][0]);
+			acc[r][1] = fma_(x, b1, acc[r][1]);
+		}
+	}
+	for (int64_t i = k; i < own[mr - 1]; i++) {
+		vf b0 = load(b + i * NR), b1 = load(b + i * NR + W);
+#pragma GCC unroll 16
+		for (int r = 0; r < mr; r++) {
+			const vi seen = (vi){0} - (i < own[r]);
+			vf x = all(a[r * KEYS + i]);
+			acc[r][0] = blend(seen, fma_(x, b0, acc[r][0]), acc[r][0]);
+			acc[r][1] = blend(seen, fma_(x, b1, acc[r][1]), acc[r][1]);
+		}
+	}
+#pragma GCC unroll 16
+	for (int r = 0; r < mr; r++) {
+		store(c + r * ld, acc[r][0]);
+		store(c + r * ld + W, acc[r][1]);
+	}
+}
+
+typedef void causal_fn(int64_t, const int64_t *, const float *restrict, const float *restrict, float *restrict, int64_t);
+
 #define TILES(mr)                                                                                                                \
 	static void tile_f32_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {  \
 		tile(mr, mr, 1, F32, k, a, b, c, ld, s, x);                                                                           \
@@ -152,6 +189,9 @@ typedef void tile_fn(int64_t, const void *restrict, const void *restrict, float 
 	}                                                                                                                          \
 	static void tile_cols_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
 		tile(mr, KEYS, 1, F32, k, a, b, c, ld, s, x);                                                                         \
+	}                                                                                                                          \
+	static void tile_causal_##mr(int64_t k, const int64_t *own, const float *restrict a, const float *restrict b, float *restrict c, int64_t ld) { \
+		tile_causal(mr, k, own, a, b, c, ld);                                                                                 \
 	}
 
 TILES(1) TILES(2) TILES(3) TILES(4)
@@ -174,6 +214,7 @@ static tile_fn *const tiles_f32[MR + 1] = LIST(tile_f32_);
 static tile_fn *const tiles_bf16[MR + 1] = LIST(tile_bf16_);
 static tile_fn *const tiles_rows[MR + 1] = LIST(tile_rows_);
 static tile_fn *const tiles_cols[MR + 1] = LIST(tile_cols_);
+static causal_fn *const tiles_causal[MR + 1] = LIST(tile_causal_);
 #if PAIRS
 static tile_fn *const tiles_dot[MR + 1] = LIST(tile_dot_);
 #else

@@ -10,15 +10,16 @@ import (
 
 // queue runs each operation inside its call. It belongs to one goroutine.
 type queue struct {
-	kernels kernels
-	pool    *pool
-	packed  *packedWeights
-	scratch scratch
-	spans   []span      // of the running attention
-	tiles   []tokenTile // of the running attention
-	err     error
-	name    string          // of the running operation
-	held    []tensor.Buffer // its operands: they must not be unmapped before it ends
+	kernels  kernels
+	pool     *pool
+	packed   *packedWeights
+	scratch  scratch
+	spans    []span    // of the running attention
+	strips   []strip   // of the running attention
+	portions []portion // of the running attention
+	err      error
+	name     string          // of the running operation
+	held     []tensor.Buffer // its operands: they must not be unmapped before it ends
 }
 
 var _ backend.Queue = (*queue)(nil)
