@@ -278,7 +278,7 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 		return err
 	}
 	w := &responseWriter{model: m, lines: opts.outputGiven, terminal: isTerminal(a.stdout), many: total > 1, returns: opts.Returns, prompts: prompts, out: out}
-	tokens, lot := 0, roundsBetweenWrites*limits.Slots
+	tokens, shared, lot := 0, 0, roundsBetweenWrites*limits.Slots
 	for first := 0; first < total; first += lot {
 		var requests []rollout.Request
 		for i := first; i < min(first+lot, total); i++ {
@@ -292,6 +292,7 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 			return err
 		}
 		tokens += stats.Tokens
+		shared += stats.Shared
 		for _, tr := range trajectories {
 			if err := w.write(tr); err != nil {
 				return err
@@ -301,6 +302,6 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 			return err
 		}
 	}
-	a.log().Info("generated", "responses", total, "tokens", tokens)
+	a.log().Info("generated", "responses", total, "tokens", tokens, "prompt_tokens_shared", shared)
 	return nil
 }

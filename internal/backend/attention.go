@@ -15,7 +15,7 @@ type Sequences struct {
 
 // Pages says where the keys and values of each sequence lie in a paged cache, and which of its tokens ask.
 type Pages struct {
-	Table      tensor.Tensor // [B M] int32: page numbers of sequence b in order
+	Table      tensor.Tensor // [B M] int32: page numbers of sequence b in order; a page may be in several rows
 	Queries    tensor.Tensor // [B+1] int32: offsets of the queries, as in Sequences
 	KeyLengths tensor.Tensor // [B] int32: keys of sequence b so far, its queries' own included
 	PageSize   int           // tokens of one page

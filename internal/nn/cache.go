@@ -5,8 +5,8 @@ import (
 	"alfred/internal/tensor"
 )
 
-// Cache is the memory of a paged key/value cache: for each layer, pages of PageSize tokens. Which page belongs to which
-// sequence is decided elsewhere.
+// Cache is the memory of a paged key/value cache: for each layer, pages of PageSize tokens. Which sequences use which
+// page is decided elsewhere.
 type Cache struct {
 	PageSize, Pages int
 	Keys, Values    []tensor.Tensor // per layer: [Pages·PageSize G K]
@@ -25,8 +25,8 @@ func NewCache(s *backend.Stream, dtype tensor.DType, layers, pages, pageSize, kv
 // Chunk is the next tokens of one sequence that a cached forward pass takes in.
 type Chunk struct {
 	IDs   []int32
-	Start int     // position of IDs[0] in its sequence; everything before is in the cache
-	Pages []int32 // pages of the sequence in order, enough for Start+len(IDs) tokens
+	Start int     // position of IDs[0] in its sequence; everything before is in the cache, or comes there with another chunk of the batch
+	Pages []int32 // pages of the sequence in order, enough for Start+len(IDs) tokens; no other chunk writes to a page that this one writes to
 	Read  bool    // whether the head is read at the last token
 }
 

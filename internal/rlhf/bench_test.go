@@ -132,23 +132,42 @@ func BenchmarkTrainStep(b *testing.B) {
 func BenchmarkGenerate(b *testing.B) {
 	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
 		_, e, _ := benchModel(b, z, dtype)
-		rng := rand.New(rand.NewPCG(3, 4))
-		var requests []rollout.Request
-		for i := range z.rollouts {
-			ids := make([]int32, z.prompt)
+		generate(b, e, z, dtype, 1)
+	})
+}
+
+// BenchmarkResponsesPerPrompt samples as many responses to fewer prompts: what they have in common is computed once.
+func BenchmarkResponsesPerPrompt(b *testing.B) {
+	z := benchSizes[1]
+	z.rollouts, z.prompt = 16, 256
+	_, e, _ := benchModel(b, z, tensor.Float32)
+	for _, each := range []int{1, 4} {
+		b.Run(fmt.Sprintf("responses=%d", each), func(b *testing.B) { generate(b, e, z, tensor.Float32, each) })
+	}
+}
+
+// generate samples each responses per prompt.
+func generate(b *testing.B, e *pipeline.Executor, z benchSize, dtype tensor.DType, each int) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var requests []rollout.Request
+	var ids []int32
+	for i := range z.rollouts {
+		if i%each == 0 {
+			ids = make([]int32, z.prompt)
 			for t := range ids {
 				ids[t] = int32(rng.IntN(z.vocab))
 			}
-			requests = append(requests, rollout.Request{Sequence: i, Prompt: ids, Max: z.response})
 		}
-		limits := rollout.Limits{Slots: z.rollouts, Tokens: z.rollouts * z.prompt, PageSize: 16, Longest: z.prompt + z.response, EOD: -1}
-		tokens := float64(z.rollouts * z.response)
-		measure(b, dtype, tokens, (tokens+float64(z.rollouts*z.prompt))*z.bodyFlops()+tokens*z.headFlops(), func() {
-			_, _, err := rollout.Generate(context.Background(), e, requests, limits, rollout.Sampling{Draw: nn.Draw{Temperature: 1, TopP: 1}, LogProbs: true}, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-		})
+		requests = append(requests, rollout.Request{Sequence: i, Prompt: ids, Max: z.response})
+	}
+	limits := rollout.Limits{Slots: z.rollouts, Tokens: z.rollouts * z.prompt, PageSize: 16, Longest: z.prompt + z.response, EOD: -1}
+	whole := (z.prompt - 1) / limits.PageSize * limits.PageSize // tokens of a prompt that its other responses find in the cache
+	tokens, fed := float64(z.rollouts*z.response), float64(z.rollouts*z.prompt-(z.rollouts-z.rollouts/each)*whole)
+	measure(b, dtype, tokens, (tokens+fed)*z.bodyFlops()+tokens*z.headFlops(), func() {
+		_, _, err := rollout.Generate(context.Background(), e, requests, limits, rollout.Sampling{Draw: nn.Draw{Temperature: 1, TopP: 1}, LogProbs: true}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
 	})
 }
 

@@ -34,13 +34,13 @@ func (r *rank) draw() nn.Draw {
 	return nn.Draw{Temperature: t.Temperature, TopK: t.TopK, TopP: t.TopP}
 }
 
-// generate samples one response per prompt. Data rank i takes every prompt whose index is i modulo their number, and all ranks
-// end up with all trajectories.
+// generate samples one response per prompt. The data ranks take equal stretches of the prompts, so that responses to one prompt,
+// which follow each other, share its pages; all ranks end up with all trajectories.
 func (r *rank) generate(ctx context.Context, m *model, prompts []dataset.Prompt, sampling rollout.Sampling) ([]rollout.Trajectory, error) {
 	end := r.rec.Phase("rollout")
 	t, data := &r.cfg.Trajectory, r.groups.Data
 	var requests []rollout.Request
-	for s := data.Rank(); s < len(prompts); s += data.Size() {
+	for s := data.Rank() * len(prompts) / data.Size(); s < (data.Rank()+1)*len(prompts)/data.Size(); s++ {
 		requests = append(requests, rollout.Request{Sequence: s, Prompt: prompts[s].IDs, Max: t.ContinuationMaxLen, Min: t.ContinuationMinLen})
 	}
 	mine, stats, err := rollout.Generate(ctx, m.exec, requests, r.limits(), sampling, func(done, tokens int) {

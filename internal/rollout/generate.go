@@ -23,6 +23,7 @@ type Sampling struct {
 type Stats struct {
 	Tokens    int     // response tokens
 	Prompt    int     // prompt tokens
+	Shared    int     // of those, the ones that were not fed because the cache held them for another sequence
 	Occupancy float64 // mean share of the slots in use
 }
 
@@ -70,7 +71,7 @@ func Generate(ctx context.Context, e *pipeline.Executor, requests []Request, lim
 	for _, r := range requests {
 		stats.Prompt += len(r.Prompt)
 	}
-	stats.Occupancy = s.Occupancy()
+	stats.Shared, stats.Occupancy = s.Shared(), s.Occupancy()
 	slices.SortFunc(all, func(a, b Trajectory) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return all, stats, nil
 }

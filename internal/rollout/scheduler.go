@@ -21,7 +21,7 @@ type Limits struct {
 	PageSize int // tokens of a page of the cache
 	Longest  int // prompt plus response, in tokens
 	EOD      int32
-	// Pages is the order in which the free pages of the cache are handed out; 0, 1, 2, ... when nil.
+	// Pages is the order in which the pages of the cache are handed out at first; 0, 1, 2, ... when nil.
 	Pages []int32
 }
 
@@ -36,7 +36,8 @@ type slot struct {
 	Trajectory
 	request Request
 	fed     int // tokens of the sequence that are in the cache
-	pages   []int32
+	pages   []*page
+	table   []int32 // their numbers
 }
 
 // next is the part of the sequence that the cache lacks: the rest of the prompt, or the token chosen last.
@@ -49,27 +50,27 @@ func (s *slot) next() []int32 {
 
 // Scheduler decides what the model sees next. Sequences that are being generated come first in a step; what is left of the
 // token limit goes to prompts, in pieces if need be; a slot is refilled as soon as its sequence ends.
+//
+// Prompts that begin alike share the pages of what they have in common. A request is begun when a step has tokens left for it, so
+// all prompts before it are in the cache by the end of that step, and that is early enough: a layer writes the keys and values of
+// all tokens of a step before its attention reads any. So no request waits for another, and nothing is computed twice while a page
+// can be found that holds it.
 type Scheduler struct {
 	limits  Limits
 	waiting []Request
-	active  []*slot
-	free    []int32 // pages
+	active  []*slot // in the order in which they began; only the last may have some of its prompt left
+	pages   *pages
 	step    []*slot // that the last batch reads, in order
 	done    []Trajectory
+	shared  int // prompt tokens that were in the cache already
 	busy    int // sum over steps of sequences in flight
 	steps   int
 }
 
 // NewScheduler takes all requests at once; they are begun in order.
 func NewScheduler(limits Limits, requests []Request) (*Scheduler, error) {
-	s := &Scheduler{limits: limits, waiting: requests, free: limits.Pages}
 	if limits.Slots < 1 || limits.PageSize < 1 || limits.Tokens < limits.Slots {
 		return nil, fmt.Errorf("rollout: %d slots with %d tokens a step and pages of %d: at least one slot, a token for each, and a page of one", limits.Slots, limits.Tokens, limits.PageSize)
-	}
-	if s.free == nil {
-		for p := range limits.CachePages() {
-			s.free = append(s.free, int32(p))
-		}
 	}
 	for _, r := range requests {
 		switch {
@@ -81,7 +82,13 @@ func NewScheduler(limits Limits, requests []Request) (*Scheduler, error) {
 			return nil, fmt.Errorf("rollout: sequence %d: a prompt of %d tokens and up to %d more exceed %d", r.Sequence, len(r.Prompt), r.Max, limits.Longest)
 		}
 	}
-	return s, nil
+	order := limits.Pages
+	if order == nil {
+		for p := range limits.CachePages() {
+			order = append(order, int32(p))
+		}
+	}
+	return &Scheduler{limits: limits, waiting: requests, pages: newPages(limits.PageSize, order)}, nil
 }
 
 // Ask is one position at which a step chooses a token.
@@ -94,24 +101,18 @@ type Ask struct {
 // Next is the batch of the next step, and what is asked of it: one Ask for each chunk that is read, in order. Both are empty
 // when everything is done.
 func (s *Scheduler) Next() (chunks []nn.Chunk, asks []Ask) {
-	s.admit()
 	s.step = s.step[:0]
-	budget := s.limits.Tokens
-	for _, generating := range []bool{true, false} {
-		for _, q := range s.active {
-			if (q.fed >= len(q.Prompt)) != generating || budget == 0 {
-				continue
-			}
-			ids := q.next()
-			ids = ids[:min(len(ids), budget)]
-			budget -= len(ids)
-			read := q.fed+len(ids) >= len(q.Prompt)
-			chunks = append(chunks, nn.Chunk{IDs: ids, Start: q.fed, Pages: q.pages, Read: read})
-			q.fed += len(ids)
-			if read {
-				s.step = append(s.step, q)
-				asks = append(asks, Ask{Sequence: q.Sequence, Token: len(q.Response), BanEOD: len(q.Response) < q.request.Min})
-			}
+	for i, budget := 0, s.limits.Tokens; budget > 0 && (i < len(s.active) || s.admit()); i++ {
+		q := s.active[i]
+		ids := q.next()
+		ids = ids[:min(len(ids), budget)]
+		budget -= len(ids)
+		read := q.fed+len(ids) >= len(q.Prompt)
+		chunks = append(chunks, nn.Chunk{IDs: ids, Start: q.fed, Pages: q.table, Read: read})
+		q.fed += len(ids)
+		if read {
+			s.step = append(s.step, q)
+			asks = append(asks, Ask{Sequence: q.Sequence, Token: len(q.Response), BanEOD: len(q.Response) < q.request.Min})
 		}
 	}
 	if len(chunks) > 0 {
@@ -121,16 +122,21 @@ func (s *Scheduler) Next() (chunks []nn.Chunk, asks []Ask) {
 	return chunks, asks
 }
 
-// admit fills free slots from the queue.
-func (s *Scheduler) admit() {
-	for len(s.active) < s.limits.Slots && len(s.waiting) > 0 {
-		r := s.waiting[0]
-		s.waiting = s.waiting[1:]
-		n := (len(r.Prompt) + r.Max + s.limits.PageSize - 1) / s.limits.PageSize
-		q := &slot{request: r, Trajectory: Trajectory{Sequence: r.Sequence, Prompt: r.Prompt}}
-		q.pages, s.free = append(q.pages, s.free[:n]...), s.free[n:]
-		s.active = append(s.active, q)
+// admit begins the next request, if there is one and a slot is free.
+func (s *Scheduler) admit() bool {
+	if len(s.active) == s.limits.Slots || len(s.waiting) == 0 {
+		return false
 	}
+	r := s.waiting[0]
+	s.waiting = s.waiting[1:]
+	q := &slot{request: r, Trajectory: Trajectory{Sequence: r.Sequence, Prompt: r.Prompt}}
+	q.pages, q.fed = s.pages.take(r.Prompt, len(r.Prompt)+r.Max)
+	for _, p := range q.pages {
+		q.table = append(q.table, p.number)
+	}
+	s.shared += q.fed
+	s.active = append(s.active, q)
+	return true
 }
 
 // Took hands in what the last batch chose, one token for each Ask.
@@ -153,7 +159,7 @@ func (s *Scheduler) Took(c pipeline.Chosen) {
 			running = append(running, q)
 			continue
 		}
-		s.free = append(s.free, q.pages...)
+		s.pages.give(q.pages)
 		s.done = append(s.done, q.Trajectory)
 	}
 	clear(s.active[len(running):])
@@ -166,6 +172,9 @@ func (s *Scheduler) Done() []Trajectory {
 	s.done = nil
 	return done
 }
+
+// Shared is the number of prompt tokens that were not fed, because a page already held them.
+func (s *Scheduler) Shared() int { return s.shared }
 
 // Occupancy is the mean share of the slots that were in use.
 func (s *Scheduler) Occupancy() float64 {

@@ -23,60 +23,84 @@ func drive(t *rapid.T, limits Limits, requests []Request) []Trajectory {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := newCache(t, limits, requests)
 	var all []Trajectory
 	for {
 		chunks, asks := s.Next()
 		if len(chunks) == 0 {
 			break
 		}
-		tokens, reads := 0, 0
-		seen := map[int32]bool{}
-		for _, c := range chunks {
-			tokens += len(c.IDs)
-			if len(c.IDs) == 0 || c.Start+len(c.IDs) > len(c.Pages)*limits.PageSize {
-				t.Fatalf("chunk of %d tokens at %d with %d pages", len(c.IDs), c.Start, len(c.Pages))
-			}
-			for _, p := range c.Pages {
-				if seen[p] || int(p) >= limits.CachePages() {
-					t.Fatalf("page %d is used twice in a step or does not exist", p)
-				}
-				seen[p] = true
-			}
-			if c.Read {
-				reads++
+		tokens := 0
+		var reads []int
+		for i, chunk := range chunks {
+			tokens += len(chunk.IDs)
+			if chunk.Read {
+				reads = append(reads, s.active[i].Sequence)
 			}
 		}
-		if tokens > limits.Tokens || len(chunks) > limits.Slots || reads != len(asks) {
-			t.Fatalf("%d tokens, %d chunks, %d read, %d asked", tokens, len(chunks), reads, len(asks))
+		asked := make([]int, len(asks))
+		for i, a := range asks {
+			asked[i] = a.Sequence
 		}
+		if tokens > limits.Tokens || len(chunks) > limits.Slots || !slices.Equal(reads, asked) {
+			t.Fatalf("%d tokens, %d chunks, sequences %v read, %v asked", tokens, len(chunks), reads, asked)
+		}
+		c.step(s.active, chunks)
 		chosen := make([]int32, len(asks))
 		for i, a := range asks {
 			chosen[i] = oracle(a.Sequence, a.Token, limits.EOD)
 			if a.BanEOD && chosen[i] == limits.EOD {
 				chosen[i] = 1
 			}
+			c.text[a.Sequence] = append(c.text[a.Sequence], chosen[i])
 		}
 		s.Took(pipeline.Chosen{Tokens: chosen, LogProb: make([]float64, len(asks)), Entropy: make([]float64, len(asks))})
-		all = append(all, s.Done()...)
+		done := s.Done()
+		for _, tr := range done {
+			c.end(tr.Sequence)
+		}
+		all = append(all, done...)
 	}
-	if len(s.free) != limits.CachePages() {
-		t.Fatalf("%d of %d pages came back", len(s.free), limits.CachePages())
-	}
+	c.allCameBack(s)
 	slices.SortFunc(all, func(a, b Trajectory) int { return a.Sequence - b.Sequence })
+	return all
+}
+
+// prompts are some that begin alike: pieces of few texts in few letters, with or without something of their own at the end, and
+// often as long as some pages.
+func prompts(t *rapid.T, n, pageSize, longest int) [][]int32 {
+	letters := rapid.SliceOfN(rapid.Int32Range(1, 2), longest, longest)
+	texts := rapid.SliceOfN(letters, 1, 3).Draw(t, "texts")
+	all := make([][]int32, n)
+	for i := range all {
+		text := rapid.SampledFrom(texts).Draw(t, "text")
+		length := rapid.IntRange(1, longest).Draw(t, "prompt")
+		if rapid.Bool().Draw(t, "whole pages") {
+			length = min((length+pageSize-1)/pageSize*pageSize, longest)
+		}
+		own := min(rapid.IntRange(0, 5).Draw(t, "own"), length)
+		all[i] = slices.Concat(text[:length-own], letters.Draw(t, "end")[:own])
+	}
 	return all
 }
 
 func TestEverySequenceEndsOnceWhateverTheSlots(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 12).Draw(t, "sequences")
+		limits := Limits{Slots: rapid.IntRange(1, 5).Draw(t, "slots"), PageSize: rapid.SampledFrom([]int{1, 4, 16}).Draw(t, "page"), Longest: 48, EOD: 0}
+		limits.Tokens = limits.Slots + rapid.IntRange(0, 30).Draw(t, "tokens")
+		if rapid.Bool().Draw(t, "shuffled") {
+			pages := make([]int32, limits.CachePages())
+			for i := range pages {
+				pages[i] = int32(i)
+			}
+			limits.Pages = rapid.Permutation(pages).Draw(t, "pages")
+		}
 		var requests []Request
-		for i := range n {
-			prompt := make([]int32, rapid.IntRange(1, 20).Draw(t, "prompt"))
+		for i, prompt := range prompts(t, n, limits.PageSize, 36) {
 			most := rapid.IntRange(1, 12).Draw(t, "max")
 			requests = append(requests, Request{Sequence: i, Prompt: prompt, Max: most, Min: rapid.IntRange(0, most).Draw(t, "min")})
 		}
-		limits := Limits{Slots: rapid.IntRange(1, 5).Draw(t, "slots"), PageSize: rapid.SampledFrom([]int{1, 4, 16}).Draw(t, "page"), Longest: 32, EOD: 0}
-		limits.Tokens = limits.Slots + rapid.IntRange(0, 30).Draw(t, "tokens")
 		got := drive(t, limits, requests)
 		if len(got) != n {
 			t.Fatalf("%d trajectories for %d requests", len(got), n)

@@ -124,21 +124,24 @@ func pagedCases() []testCase {
 		heads
 		pageSize      int
 		keys, queries []int
+		shared        int // pages that all sequences have in common with the first, as far as they have so many
 	}{
-		{heads{1, 1, 2, 1, false}, 16, nil, nil},
-		{heads{2, 1, 4, 1, false}, 16, []int{1}, []int{1}},
-		{heads{4, 2, 8, 1, true}, 16, []int{17, 40, 3, 70}, []int{1, 5, 3, 0}},
-		{heads{2, 2, 33, 1, false}, 64, []int{64, 65, 130, 1}, []int{64, 1, 2, 1}},
-		{heads{6, 1, 64, 1, true}, 128, []int{200, 7, 0, 129}, []int{3, 7, 0, 129}},
-		{heads{3, 3, 16, 30, false}, 32, []int{100, 33}, []int{1, 33}},
-		{heads{4, 1, 16, 1, false}, 1, []int{5, 67}, []int{2, 1}},
+		{heads{1, 1, 2, 1, false}, 16, nil, nil, 0},
+		{heads{2, 1, 4, 1, false}, 16, []int{1}, []int{1}, 0},
+		{heads{4, 2, 8, 1, true}, 16, []int{17, 40, 3, 70}, []int{1, 5, 3, 0}, 0},
+		{heads{2, 2, 33, 1, false}, 64, []int{64, 65, 130, 1}, []int{64, 1, 2, 1}, 0},
+		{heads{6, 1, 64, 1, true}, 128, []int{200, 7, 0, 129}, []int{3, 7, 0, 129}, 0},
+		{heads{3, 3, 16, 30, false}, 32, []int{100, 33}, []int{1, 33}, 0},
+		{heads{4, 1, 16, 1, false}, 1, []int{5, 67}, []int{2, 1}, 0},
+		{heads{4, 2, 8, 1, true}, 16, []int{70, 49, 33, 90}, []int{22, 1, 5, 1}, 2},
+		{heads{2, 1, 16, 1, false}, 64, []int{128, 129, 65, 130}, []int{1, 1, 1, 2}, 2},
 	} {
 		n := 0
 		for _, count := range c.queries {
 			n += count
 		}
 		cases = append(cases, testCase{label("AttentionPaged", c), n, func(r *rig) {
-			layout := r.layout(c.keys, c.pageSize)
+			layout := r.layout(c.keys, c.pageSize).share(c.shared)
 			q := r.random("q", r.storage, c.deviation, n, c.h, c.k)
 			cache := func(name string) *operand {
 				return r.filled(name, r.storage, func(i int) float64 {
@@ -188,6 +191,22 @@ func (r *rig) layout(keys []int, pageSize int) layout {
 			for j := range min(pageSize, k-i*pageSize) {
 				l.used[page*pageSize+j] = true
 			}
+		}
+	}
+	return l
+}
+
+// share puts the first pages of the first sequence into the rows of the others. Pages that nobody needs any more are not used.
+func (l layout) share(pages int) layout {
+	clear(l.used)
+	for b, k := range l.keys {
+		for i := range pages {
+			if at := b*l.maxPages + i; l.table[at] >= 0 {
+				l.table[at] = l.table[i]
+			}
+		}
+		for j := range k {
+			l.used[l.token(b, j)] = true
 		}
 	}
 	return l
