@@ -41,8 +41,8 @@ parity: build $(VENV)/golden.ok ## compare with transformers, live, in both dire
 bench: ## every operation and whole steps, as shares of what this machine can do (10 minutes)
 	@$(GO) test -run '^$$' -bench . -benchtime 0.5s -timeout 60m ./internal/backend/cpu ./internal/rlhf ./internal/tokenizer | scripts/bench/table.awk
 
-bench-peers: build $(VENV)/golden.ok ## alfred beside PyTorch on the same work (needs Python)
-	$(VENV)/bin/python scripts/bench/bench.py --alfred bin/alfred
+bench-peers: build $(VENV)/golden.ok ## alfred beside PyTorch and the official tokenizers library on the same work (needs Python)
+	$(VENV)/bin/python scripts/bench/bench.py --alfred bin/alfred --encoding
 
 lint: ## formatting, go vet, staticcheck
 	@test -z "$$(gofmt -l cmd internal)" || { gofmt -l cmd internal; echo 'run: make fmt'; exit 1; }

@@ -1,12 +1,13 @@
 """Times PPO iterations of alfred beside PyTorch on the same work on this CPU, in alternating runs.
 
     python scripts/bench/bench.py --alfred bin/alfred [--sizes SIZE...] [--dtypes DTYPE...] [--rounds N]
-                                  [--torch tuned|stock...] [--trl] [--growth] [--threads N] [--out build/bench]
+                                  [--torch tuned|stock...] [--trl] [--growth] [--encoding] [--threads N]
+                                  [--out build/bench]
 
 A round is one run of alfred, then one of each peer, for each size and type; a run's figure is the median of its
 iterations but the first. Peers: peer.py, hand-written PyTorch, with the libraries tuned (environment.py) or as
 installed, and with --trl TRL's PPOTrainer as installed. --growth adds the decoder's throughput over batch and length
-(growth.py).
+(growth.py), --encoding the tokenizer beside the official library in Rust (encoding.py).
 
 Writes OUT/report.md, which it also prints, and every run to OUT/runs.jsonl. Leave the machine alone while it measures:
 a busy core costs the contestants unequal shares, as threads that work in step wait for the slowest.
@@ -15,15 +16,15 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
+import encoding
 import environment
 import growth
 import models
 import report
-from environment import Missing
+from environment import Missing, at_least_one, execute
 
 HERE = Path(__file__).resolve().parent
 # Parts of an iteration: sums of the phases in alfred's timing.jsonl. Next to nothing is in score_value where the
@@ -57,15 +58,6 @@ def run_peer(script, variables):
                        "--threads", options.threads], env=variables)
         return json.loads(out.splitlines()[-1])
     return run
-
-
-def execute(command, **more):
-    """What a command prints; a failure is an exception with the command and its last words."""
-    command = [str(word) for word in command]
-    done = subprocess.run(command, capture_output=True, text=True, **more)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-1500:]}")
-    return done.stdout
 
 
 def figures(seconds, size):
@@ -114,12 +106,6 @@ def check(options):
         environment.require(package, "pip install -r scripts/golden/requirements.txt, or run `make bench-peers`")
 
 
-def at_least_one(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--alfred", type=Path, required=True, help="the binary")
@@ -129,6 +115,7 @@ def main():
     parser.add_argument("--torch", nargs="+", choices=("tuned", "stock"), default=["tuned"], help="how peer.py runs")
     parser.add_argument("--trl", action="store_true", help="also TRL's PPOTrainer")
     parser.add_argument("--growth", action="store_true", help="also the decoder over batch and length")
+    parser.add_argument("--encoding", action="store_true", help="also the tokenizer beside the official library")
     parser.add_argument("--threads", type=at_least_one, default=environment.processors(), help="of each contestant")
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "build/bench")
     options = parser.parse_args()
@@ -138,9 +125,10 @@ def main():
         about = environment.describe(options.alfred)
         results = measure(options, choose(options))
         curves = growth.measure(options.out) if options.growth else None
+        encoded = encoding.measure(options.alfred, options.rounds, options.out) if options.encoding else None
     except (Missing, RuntimeError) as problem:
         raise SystemExit(f"bench.py: {problem}")
-    text = report.write(options, about, results, curves)
+    text = report.write(options, about, results, curves, encoded)
     print(text)
 
 

@@ -1,4 +1,5 @@
-"""Where and how the peers run: environments of PyTorch, versions and the machine."""
+"""Where and how the peers run: processes, environments of PyTorch, versions and the machine."""
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -24,6 +25,26 @@ def require(package, why):
     """Raises Missing if a Python package cannot be imported."""
     if importlib.util.find_spec(package) is None:
         raise Missing(f"{package} is not installed for this Python; {why}")
+
+
+def execute(command, **more):
+    """What a command prints; a failure is an exception with the command and its last words."""
+    command = [str(word) for word in command]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, **more)
+    except FileNotFoundError as problem:
+        raise Missing(f"cannot run `{' '.join(command)}`: no {problem.filename}") from None
+    if done.returncode != 0:
+        last_words = (done.stdout + done.stderr).strip()[-1500:]
+        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {last_words}")
+    return done.stdout
+
+
+def at_least_one(text):
+    """A count in the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def stock():

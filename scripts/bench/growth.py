@@ -4,21 +4,20 @@
 
 Reads the lines of `go test ./internal/rlhf -run '^$' -bench Growth`, such as
 
-    BenchmarkGrowth/batch=16/length=512-2   3   41 ns/op   1234 best-tok/s
+    BenchmarkGrowth/batch=16/length=512-2   3   41 ns/op   1234 tok/s
 
 and writes OUT/growth.svg: tokens per second over batch, both logarithmic, a line per length.
 """
 import argparse
 import math
 import re
-import subprocess
 from pathlib import Path
 
-from environment import Missing
+from environment import Missing, execute
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = ("go", "test", "./internal/rlhf", "-run", "^$", "-bench", "Growth", "-timeout", "60m")
-LINE = re.compile(r"^BenchmarkGrowth/batch=(\d+)/length=(\d+)(?:-\d+)?\s.*?([0-9.eE+]+) best-tok/s", re.MULTILINE)
+LINE = re.compile(r"^BenchmarkGrowth/batch=(\d+)/length=(\d+)(?:-\d+)?\s.*?([0-9.eE+]+) tok/s", re.MULTILINE)
 
 WIDTH, HEIGHT = 640, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 110, 40, 50  # margins
@@ -27,16 +26,9 @@ COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#edae49", "#6a4c93", "#30353b", "#0
 
 def measure(out):
     """Runs the benchmark, writes OUT/growth.svg and returns the lines of a Markdown section."""
-    try:
-        done = subprocess.run(COMMAND, cwd=ROOT, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise Missing("no `go` in PATH, needed for the growth of the decoder") from None
-    if done.returncode != 0:
-        last_words = (done.stdout + done.stderr).strip()[-1500:]
-        raise RuntimeError(f"{' '.join(COMMAND)}: exit {done.returncode}: {last_words}")
-    points = parse(done.stdout)
+    points = parse(execute(COMMAND, cwd=ROOT))
     if not points:
-        raise RuntimeError(f"{' '.join(COMMAND)}: printed no line `BenchmarkGrowth/batch=B/length=T ... best-tok/s`")
+        raise RuntimeError(f"{' '.join(COMMAND)}: printed no line `BenchmarkGrowth/batch=B/length=T ... tok/s`")
     (out / "growth.svg").write_text(plot(points))
     return [*table(points), "", "![tokens per second over batch](growth.svg)"]
 

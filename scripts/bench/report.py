@@ -17,7 +17,7 @@ two medians, and in brackets the smallest and the largest of the rounds, each of
 hold 1, nothing is decided. A busy machine ("load before" near or above 1) makes all figures worthless."""
 
 
-def write(options, about, results, curves):
+def write(options, about, results, curves, encoded):
     """Writes OUT/report.md and returns its text."""
     now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     lines = ["# alfred beside its peers", "", now, ""]
@@ -30,15 +30,17 @@ def write(options, about, results, curves):
                 lines += ["", f"## {size}, {dtype}: {name}", "", *table(name, ours, theirs)]
     if curves:
         lines += ["", "## Decoding over batch and length", "", *curves]
+    if encoded:
+        lines += ["", "## Encoding text", "", *encoded]
     text = "\n".join(lines) + "\n"
     (options.out / "report.md").write_text(text)
     return text
 
 
-def table(name, ours, theirs):
+def table(name, ours, theirs, labels=LABELS):
     """Lines of a table of two contestants; each is a list of the figures of a run, in the order of the rounds."""
     lines = [f"| | alfred | {name} | times as fast |", "|---|---|---|---|"]
-    for figure, (label, more_is_better) in LABELS.items():
+    for figure, (label, more_is_better) in labels.items():
         if figure not in theirs[0]:
             continue
         a, b = [run[figure] for run in ours], [run[figure] for run in theirs]
