@@ -25,8 +25,10 @@ type attention struct {
 	share     int // query heads of a group
 	dim       int // of a head
 	padded    int // dim in whole panels
+	dot       int // dim as the kernels want it in products over it, see depth
 	rowTokens int // tokens of a tile
 	scale     float32
+	product   int32 // type in which rows and keys are multiplied, see productType
 }
 
 func (q *queue) attention(query, k, v tensor.Tensor, spans []span, a backend.Attention) *attention {
@@ -35,6 +37,8 @@ func (q *queue) attention(query, k, v tensor.Tensor, spans []span, a backend.Att
 	c.share = c.heads / c.groups
 	c.padded = roundUp(c.dim, q.kernels.panel())
 	c.rowTokens = max(1, attentionRows/c.share)
+	c.product = productType(q.kernels, kind(query), kind(k))
+	c.dot = depth(q.kernels, c.dim, c.product)
 	return c
 }
 
@@ -102,23 +106,24 @@ func (c *attention) address(x tensor.Tensor, t strip, dim int) ptr {
 	return unsafe.Add(at(x), ((t.s.first+t.first)*c.heads+t.g*c.share)*dim*x.DType().Size())
 }
 
-// gather copies the strip's rows of x [N H K] to dst [rows][dim] as float32.
-func (c *attention) gather(dst []float32, x tensor.Tensor, t strip) {
+// gather copies the strip's rows of x [N H K] to buf.
+func (c *attention) gather(buf []float32, x tensor.Tensor, t strip) block {
 	c.kernels.copyRows(copyRowsArgs{
-		dst: start(dst), src: c.address(x, t, c.dim), rows: int64(t.count), columns: int64(c.share * c.dim),
-		dstLD: int64(c.share * c.dim), srcLD: int64(c.heads * c.dim), dstType: float32Type, srcType: kind(x),
+		dst: start(buf), src: c.address(x, t, c.dim), rows: int64(t.count), columns: int64(c.share * c.dim),
+		dstLD: int64(c.share * c.dim), srcLD: int64(c.heads * c.dim), dstType: kind(x), srcType: kind(x),
 	})
+	return block{src: start(buf), dtype: kind(x), ld: c.dim, n: t.count * c.share}
 }
 
-// packTiles packs rows [rows][dim] as a left operand.
-func (c *attention) packTiles(dst, src []float32, rows int) {
+// packTiles packs rows as a left operand.
+func (c *attention) packTiles(dst []float32, rows block) {
 	c.kernels.pack(packArgs{
-		src: start(src), dst: start(dst), ld: int64(c.dim), k: int64(c.dim), columns: int64(rows), width: int64(c.kernels.rowTile()),
-		srcType: float32Type, dstType: float32Type, transposed: 1, balanced: 1,
+		src: rows.src, dst: start(dst), ld: int64(rows.ld), k: int64(c.dim), columns: int64(rows.n), width: int64(c.kernels.rowTile()),
+		srcType: rows.dtype, dstType: c.product, transposed: 1, balanced: 1,
 	})
 }
 
-// block is where n keys (or values) of a group lie, rows ld elements apart.
+// block is where n rows lie, ld elements apart: keys or values of a group, or query heads.
 type block struct {
 	src   ptr
 	dtype int32
@@ -134,17 +139,12 @@ func (c *attention) block(buf []float32, x tensor.Tensor, t strip, first, n int)
 			return block{src: src, dtype: kind(x), ld: c.groups * c.dim, n: n}
 		}
 		c.kernels.copyRows(copyRowsArgs{
-			dst: start(buf[lo*c.dim:]), src: src, rows: int64(length), columns: int64(c.dim), dstLD: int64(c.dim),
-			srcLD: int64(c.groups * c.dim), dstType: float32Type, srcType: kind(x),
+			dst: unsafe.Add(start(buf), lo*c.dim*x.DType().Size()), src: src, rows: int64(length), columns: int64(c.dim), dstLD: int64(c.dim),
+			srcLD: int64(c.groups * c.dim), dstType: kind(x), srcType: kind(x),
 		})
 		lo += length
 	}
-	return c.rows(buf, n)
-}
-
-// rows is float32 rows [n][dim] as a block.
-func (c *attention) rows(src []float32, n int) block {
-	return block{src: start(src), dtype: float32Type, ld: c.dim, n: n}
+	return block{src: start(buf), dtype: kind(x), ld: c.dim, n: n}
 }
 
 // packRows packs a block as a right operand whose inner dimension are the block's rows.
@@ -159,7 +159,7 @@ func (c *attention) packRows(dst []float32, b block) {
 func (c *attention) packKeys(dst []float32, b block) {
 	c.kernels.pack(packArgs{
 		src: b.src, dst: start(dst), ld: int64(b.ld), k: int64(c.dim), columns: int64(b.n), width: int64(c.kernels.panel()),
-		srcType: b.dtype, dstType: float32Type, transposed: 1,
+		srcType: b.dtype, dstType: c.product, transposed: 1,
 	})
 }
 
@@ -167,8 +167,8 @@ func (c *attention) packKeys(dst []float32, b block) {
 func (c *attention) products(scores, tiles, keys []float32, rows, n int) {
 	c.kernels.multiply(multiplyArgs{
 		a: start(tiles), b: start(keys), y: start(scores), k: int64(c.dim), rows: int64(rows),
-		columns: int64(roundUp(n, c.kernels.panel())), ld: keyBlock, panelStride: int64(c.dim * c.kernels.panel()),
-		layout: layoutTiles, aType: float32Type, bType: float32Type, yType: float32Type, mode: store,
+		columns: int64(roundUp(n, c.kernels.panel())), ld: keyBlock, panelStride: int64(c.dot * c.kernels.panel()),
+		layout: layoutTiles, aType: c.product, bType: c.product, yType: float32Type, mode: store,
 	})
 }
 
@@ -233,11 +233,12 @@ func (c *attention) tokens(w *worker, strips []strip, o, lse tensor.Tensor) {
 		rows += t.groups * c.share
 	}
 	m, l, acc := c.sums(f, rows)
-	query := f.floats(rows * c.dim)
+	query := f.floats(rows * c.dot)
+	clear(query)
 	at0 := 0
 	for i, t := range strips {
 		rows := t.groups * c.share
-		all[i] = c.token(t, query[at0*c.dim:], m[at0:], l[at0:], acc[at0*c.padded:])
+		all[i] = c.token(t, query[at0*c.dot:], m[at0:], l[at0:], acc[at0*c.padded:])
 		at0 += rows
 	}
 	c.kernels.attendTokens(attendTokensArgs{tokens: start(all), n: int64(len(all))})
@@ -252,7 +253,8 @@ func (c *attention) tokens(w *worker, strips []strip, o, lse tensor.Tensor) {
 // token says where the keys of a strip of one token lie, and reads its query heads.
 func (c *attention) token(t strip, query, m, l, acc []float32) attendTokenArgs {
 	c.kernels.copyRows(copyRowsArgs{
-		dst: start(query), src: c.address(c.q, t, c.dim), rows: 1, columns: int64(t.groups * c.share * c.dim), dstType: float32Type, srcType: kind(c.q),
+		dst: start(query), src: c.address(c.q, t, c.dim), rows: int64(t.groups * c.share), columns: int64(c.dim), dstLD: int64(c.dot), srcLD: int64(c.dim),
+		dstType: c.product, srcType: kind(c.q),
 	})
 	group := t.g * c.dim * c.k.DType().Size()
 	a := attendTokenArgs{
@@ -277,8 +279,7 @@ func (c *attention) forward(w *worker, t strip, o, lse tensor.Tensor) {
 	m, l, acc := c.sums(f, rows)
 	for from := 0; from < t.count; from += c.rowTokens {
 		tile := c.tile(t, from)
-		c.gather(buf, c.q, tile)
-		c.packTiles(tiles[from*c.share*c.dim:], buf, tile.count*c.share)
+		c.packTiles(tiles[from*c.share*c.dim:], c.gather(buf, c.q, tile))
 	}
 	bias, biasLD := c.biasOf(t.g)
 	for first := 0; first < t.seen(); first += keyBlock {

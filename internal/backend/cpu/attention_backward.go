@@ -130,7 +130,7 @@ func (c *attentionGrad) gradients(w *worker, t strip, lo, hi int, dq, dk, dv ten
 
 // gradBuffers is what a strip needs.
 type gradBuffers struct {
-	q, do           []float32 // [rows][dim] of a tile
+	rows            []float32 // of a tile, as they are
 	qTiles, doTiles []float32 // the same as left operands
 	rightQ, rightDO []float32 // the same as right operands
 	p, ds           []float32 // [rows][64]
@@ -144,7 +144,7 @@ type gradBuffers struct {
 func (c *attentionGrad) buffers(f *scratch, rows, keys int, queries, blocks bool) gradBuffers {
 	whole := roundUp(keys, keyBlock)
 	b := gradBuffers{
-		q: f.floats(rows * c.dim), do: f.floats(rows * c.dim), qTiles: f.floats(rows * c.dim), doTiles: f.floats(rows * c.dim),
+		rows: f.floats(rows * c.dim), qTiles: f.floats(rows * c.dim), doTiles: f.floats(rows * c.dim),
 		p: f.floats(rows * keyBlock), ds: f.floats(rows * keyBlock), keys: f.floats(whole * c.dim), values: f.floats(whole * c.dim),
 	}
 	if queries {
@@ -161,14 +161,15 @@ func (c *attentionGrad) buffers(f *scratch, rows, keys int, queries, blocks bool
 
 // load reads the rows of a tile and packs them as left operands, and as right ones if asked to.
 func (c *attentionGrad) load(b gradBuffers, t strip, right bool) {
-	rows := t.count * c.share
-	c.gather(b.q, c.q, t)
-	c.gather(b.do, c.do, t)
-	c.packTiles(b.qTiles, b.q, rows)
-	c.packTiles(b.doTiles, b.do, rows)
+	rows := c.gather(b.rows, c.q, t)
+	c.packTiles(b.qTiles, rows)
 	if right {
-		c.packRows(b.rightQ, c.rows(b.q, rows))
-		c.packRows(b.rightDO, c.rows(b.do, rows))
+		c.packRows(b.rightQ, rows)
+	}
+	rows = c.gather(b.rows, c.do, t)
+	c.packTiles(b.doTiles, rows)
+	if right {
+		c.packRows(b.rightDO, rows)
 	}
 }
 

@@ -13,6 +13,9 @@ struct token_block {
 	int64_t fetched; // lines of keys and values that have been asked for
 };
 
+// token_depth is how many numbers the query heads are apart: pairs are whole.
+INLINE int64_t token_depth(const struct attend_token *a) { return PAIRS && a->type == BF16 ? (a->dim + 1) / 2 * 2 : a->dim; }
+
 INLINE int64_t token_size(const struct attend_token *a) { return a->type == F32 ? 4 : 2; }
 
 INLINE void token_locate(struct token_block *b, const struct attend_token *a, int64_t first) {
@@ -34,30 +37,54 @@ INLINE void token_fetch(struct token_block *b, int64_t lines) {
 	b->fetched += lines;
 }
 
+// token_terms adds q·k to acc for W keys, whose rows start at the offsets at.
+INLINE void token_terms(const struct attend_token *a, const int T, const int rows, const float *q, const void *k, const int64_t *at, vf *acc) {
+	for (int64_t d = 0; d < a->dim; d += W) {
+		const int64_t terms = a->dim - d < W ? a->dim - d : W;
+		vf x[W];
+#pragma GCC unroll 16
+		for (int i = 0; i < W; i++) x[i] = get(k, T, at[i] + d, terms);
+		transpose(x);
+#pragma GCC unroll 16
+		for (int i = 0; i < W; i++)
+			if (terms == W || i < terms)
+#pragma GCC unroll 8
+				for (int r = 0; r < rows; r++) acc[r] = fma_(all(q[r * a->dim + d + i]), x[i], acc[r]);
+	}
+}
+
+#if PAIRS
+// token_pairs is token_terms for bfloat16, q being pairs as well.
+INLINE void token_pairs(const struct attend_token *a, const int rows, const int32_t *q, const void *k, const int64_t *at, vf *acc) {
+	const int64_t pairs = (a->dim + 1) / 2;
+	for (int64_t d = 0; d < pairs; d += W) {
+		const int64_t terms = pairs - d < W ? pairs - d : W;
+		vf x[W];
+#pragma GCC unroll 16
+		for (int i = 0; i < W; i++) x[i] = (vf)pairs_from((const uint16_t *)k + at[i], 2 * d, a->dim - 2 * d);
+		transpose(x);
+#pragma GCC unroll 16
+		for (int i = 0; i < W; i++)
+			if (terms == W || i < terms)
+#pragma GCC unroll 8
+				for (int r = 0; r < rows; r++)
+					acc[r] = (vf)_mm512_dpbf16_ps((__m512)acc[r], (__m512bh)_mm512_set1_epi32(q[r * pairs + d + i]), (__m512bh)x[i]);
+	}
+}
+#else
+#define token_pairs(a, rows, q, k, at, acc)
+#endif
+
 // token_scores is scores [rows][64] = q·k for n keys, whose rows start at the offsets at.
-INLINE void token_scores(const struct attend_token *a, const int T, const int rows, const float *q, const void *k, const int64_t *at, int64_t n, float *scores,
+INLINE void token_scores(const struct attend_token *a, const int T, const int rows, const void *q, const void *k, const int64_t *at, int64_t n, float *scores,
 			 struct token_block *next, int64_t lines) {
 	for (int64_t j = 0; j < n; j += W) {
 		token_fetch(next, lines);
 		vf acc[TOKEN_HEADS];
 #pragma GCC unroll 8
 		for (int r = 0; r < rows; r++) acc[r] = (vf){0};
-		for (int64_t d = 0; d < a->dim; d += W) {
-			vf x[W];
-#pragma GCC unroll 16
-			for (int i = 0; i < W; i++) x[i] = get(k, T, at[j + i] + d, a->dim - d);
-			transpose(x);
-			if (a->dim - d >= W) {
-#pragma GCC unroll 16
-				for (int i = 0; i < W; i++)
-#pragma GCC unroll 8
-					for (int r = 0; r < rows; r++) acc[r] = fma_(all(q[r * a->dim + d + i]), x[i], acc[r]);
-			} else {
-				for (int i = 0; i < a->dim - d; i++)
-#pragma GCC unroll 8
-					for (int r = 0; r < rows; r++) acc[r] = fma_(all(q[r * a->dim + d + i]), x[i], acc[r]);
-			}
-		}
+		if (PAIRS && T == BF16) token_pairs(a, rows, (const int32_t *)q, k, at + j, acc);
+		else token_terms(a, T, rows, q, k, at + j, acc);
 #pragma GCC unroll 8
 		for (int r = 0; r < rows; r++) store(scores + r * KEYS + j, acc[r]);
 	}
@@ -94,7 +121,7 @@ INLINE void token_rows(const int rows, const int T, const struct token_block *b,
 	const struct attend_token *a = b->a;
 	const int64_t offset = head / a->heads * a->dim * token_size(a);
 	float scores[TOKEN_HEADS * KEYS] __attribute__((aligned(64)));
-	token_scores(a, T, rows, a->q + head * a->dim, (const char *)a->k + offset, b->at, b->n, scores, next, lines);
+	token_scores(a, T, rows, (const char *)a->q + head * token_depth(a) * (PAIRS ? token_size(a) : 4), (const char *)a->k + offset, b->at, b->n, scores, next, lines);
 	const struct attend s = {
 		.scores = scores, .bias = a->bias ? a->bias + head * a->bias_ld : 0, .m = a->m + head, .l = a->l + head,
 		.acc = a->acc + head * a->acc_ld, .heads = rows, .ld = a->acc_ld, .block = b->first, .bias_ld = a->bias_ld, .scale = a->scale,

@@ -97,7 +97,7 @@ struct attend {
 };
 
 struct attend_token {
-	const float *q;         // [groups*heads][dim]: the query heads of one token
+	const void *q;          // [groups*heads][dim]: the query heads of one token, float32; bfloat16 in whole pairs where kernels multiply those
 	const void *k, *v;      // key 0 of the first group is at k[0], rows are ld apart
 	const int32_t *table;   // key j is in row table[j/page]*page + j%page, or in row base+j where there is no table
 	const float *bias;      // of the first head, or null

@@ -13,7 +13,7 @@ import (
 const (
 	statsRows  = 128
 	gradRows   = 256
-	vocabChunk = 512  // entries of one tile, at most
+	vocabChunk = 256  // entries of one tile, at most
 	vocabGroup = 4096 // entries whose gradients exist at a time
 )
 
