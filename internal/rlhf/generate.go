@@ -13,7 +13,7 @@ import (
 )
 
 // pageSize is the number of tokens of a page of the key/value cache.
-const pageSize = 64
+const pageSize = 16
 
 // limits are those of the run's rollouts.
 func (r *rank) limits() rollout.Limits {
