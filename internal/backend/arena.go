@@ -2,6 +2,7 @@ package backend
 
 import (
 	"fmt"
+	"slices"
 
 	"alfred/internal/tensor"
 )
@@ -57,7 +58,7 @@ func (a *Arena) Alloc(dtype tensor.DType, dims ...int) (tensor.Tensor, error) {
 		return tensor.Tensor{}, fmt.Errorf("arena %q: %w", a.name, err)
 	}
 	if whole := a.buf.Size() &^ (alignment - 1); n > whole-a.used { // both are whole granules, so Align(n) fits where n does
-		return tensor.Tensor{}, fmt.Errorf("arena %q: %s%v needs %d bytes, %d of %d are in use", a.name, dtype, dims, n, a.used, a.buf.Size())
+		return tensor.Tensor{}, fmt.Errorf("arena %q: %s%v needs %d bytes, %d of %d are in use", a.name, dtype, slices.Clone(dims), n, a.used, a.buf.Size())
 	}
 	t := tensor.New(a.buf, a.used, dtype, dims...)
 	a.used += Align(n)

@@ -43,7 +43,7 @@ type AttentionOps interface {
 
 // Attention: see AttentionOps.
 func (s *Stream) Attention(o, lse, q, k, v tensor.Tensor, seqs Sequences, a Attention) {
-	c := s.checkAttention("attention", q, k, v, seqs, a).shape("o", o, q.Dims()...).dtype("o", o, q.DType()).
+	c := checking("attention").attention(s.wide, q, k, v, seqs, a).shape("o", o, q.Dims()...).dtype("o", o, q.DType()).
 		optional("lse", lse, dim(q, 0), dim(q, 1)).dtype("lse", lse, s.wide)
 	if s.ok(c) {
 		s.queue.Attention(o, lse, q, k, v, seqs, a)
@@ -52,7 +52,7 @@ func (s *Stream) Attention(o, lse, q, k, v tensor.Tensor, seqs Sequences, a Atte
 
 // AttentionBackward: see AttentionOps.
 func (s *Stream) AttentionBackward(dq, dk, dv, do, o, lse, q, k, v tensor.Tensor, seqs Sequences, a Attention) {
-	c := s.checkAttention("attention backward", q, k, v, seqs, a).shape("o", o, q.Dims()...).shape("do", do, q.Dims()...).
+	c := checking("attention backward").attention(s.wide, q, k, v, seqs, a).shape("o", o, q.Dims()...).shape("do", do, q.Dims()...).
 		shape("dq", dq, q.Dims()...).shape("dk", dk, k.Dims()...).shape("dv", dv, k.Dims()...).
 		shape("lse", lse, dim(q, 0), dim(q, 1)).dtype("lse", lse, s.wide).
 		dtype("o", o, q.DType()).dtype("do", do, q.DType()).dtype("dq", dq, q.DType()).dtype("dk", dk, q.DType()).dtype("dv", dv, q.DType())
@@ -89,11 +89,12 @@ func (s *Stream) AttentionPaged(o, q, keys, values tensor.Tensor, p Pages, a Att
 	}
 }
 
-func (s *Stream) checkAttention(op string, q, k, v tensor.Tensor, seqs Sequences, a Attention) *check {
+// attention demands operands of packed attention that fit together.
+func (c *check) attention(wide tensor.DType, q, k, v tensor.Tensor, seqs Sequences, a Attention) *check {
 	n, h, g, d := dim(q, 0), dim(q, 1), dim(k, 1), dim(q, 2)
-	c := checking(op).shape("q", q, n, h, d).shape("k", k, n, g, d).shape("v", v, n, g, d).
+	c.shape("q", q, n, h, d).shape("k", k, n, g, d).shape("v", v, n, g, d).
 		shape("offsets", seqs.Offsets, len(seqs.Lengths)+1).optional("bias", a.Bias, h, -1).
-		dtype("k", k, q.DType()).dtype("v", v, q.DType()).dtype("offsets", seqs.Offsets, tensor.Int32).dtype("bias", a.Bias, s.wide)
+		dtype("k", k, q.DType()).dtype("v", v, q.DType()).dtype("offsets", seqs.Offsets, tensor.Int32).dtype("bias", a.Bias, wide)
 	c.groups(h, g)
 	total := 0
 	for _, l := range seqs.Lengths {

@@ -7,7 +7,8 @@ import (
 	"alfred/internal/tensor"
 )
 
-// check collects the first thing that is wrong with the operands of one call.
+// check collects the first thing that is wrong with the operands of one call. What goes into its message is cloned there, so that a
+// call that is right leaves the caller's lists, and the check itself, on the stack.
 type check struct {
 	op  string
 	err error
@@ -32,7 +33,7 @@ func (c *check) shape(name string, t tensor.Tensor, dims ...int) *check {
 		ok = dims[i] < 0 || t.Dim(i) == dims[i]
 	}
 	if !ok {
-		c.failf("%s is %v, want shape %v", name, t, dims)
+		c.failf("%s is %v, want shape %v", name, t, slices.Clone(dims))
 	}
 	return c
 }
@@ -48,7 +49,7 @@ func (c *check) optional(name string, t tensor.Tensor, dims ...int) *check {
 // dtype demands one of some element types; absent operands pass.
 func (c *check) dtype(name string, t tensor.Tensor, allowed ...tensor.DType) *check {
 	if !t.Absent() && !slices.Contains(allowed, t.DType()) {
-		c.failf("%s is %v, want %v", name, t, allowed)
+		c.failf("%s is %v, want %v", name, t, slices.Clone(allowed))
 	}
 	return c
 }

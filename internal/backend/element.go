@@ -52,21 +52,21 @@ func (s *Stream) Add(y, a, b tensor.Tensor) {
 
 // GatherRows: see ElementOps.
 func (s *Stream) GatherRows(y, x, rows tensor.Tensor) {
-	if s.ok(checkRows("gather rows", y, x, y, rows)) {
+	if s.ok(checking("gather rows").rows(y, x, y, rows)) {
 		s.queue.GatherRows(y, x, rows)
 	}
 }
 
 // ScatterRows: see ElementOps.
 func (s *Stream) ScatterRows(y, x, rows tensor.Tensor) {
-	if s.ok(checkRows("scatter rows", y, x, x, rows)) {
+	if s.ok(checking("scatter rows").rows(y, x, x, rows)) {
 		s.queue.ScatterRows(y, x, rows)
 	}
 }
 
 // AddRows: see ElementOps.
 func (s *Stream) AddRows(y, x, rows tensor.Tensor) {
-	if s.ok(checkRows("add rows", y, x, x, rows)) {
+	if s.ok(checking("add rows").rows(y, x, x, rows)) {
 		s.queue.AddRows(y, x, rows)
 	}
 }
@@ -82,9 +82,9 @@ func (s *Stream) SumSquares(out, x tensor.Tensor) {
 	}
 }
 
-// checkRows demands that indexed has one row for each entry of rows.
-func checkRows(op string, y, x, indexed, rows tensor.Tensor) *check {
-	c := checking(op).shape("rows", rows, -1).dtype("rows", rows, tensor.Int32).dtype("y", y, x.DType())
+// rows demands that indexed has one row for each entry of rows.
+func (c *check) rows(y, x, indexed, rows tensor.Tensor) *check {
+	c.shape("rows", rows, -1).dtype("rows", rows, tensor.Int32).dtype("y", y, x.DType())
 	switch {
 	case y.Absent() || x.Absent():
 		c.failf("absent operand: %v from %v", y, x)

@@ -33,7 +33,7 @@ type LogProbOps interface {
 // LogProbStats: see LogProbOps.
 func (s *Stream) LogProbStats(stats, h, w, targets tensor.Tensor, head Head) {
 	n := dim(h, 0)
-	c := s.checkHead("log-prob", h, w, targets, head).shape("stats", stats, n, 4).dtype("stats", stats, s.wide)
+	c := checking("log-prob").logits(h, w, targets, head).shape("stats", stats, n, 4).dtype("stats", stats, s.wide)
 	if s.ok(c) {
 		s.queue.LogProbStats(stats, h, w, targets, head)
 	}
@@ -52,7 +52,7 @@ func (s *Stream) LogProbMerge(logp, lse, entropy, stats tensor.Tensor) {
 // LogProbBackward: see LogProbOps.
 func (s *Stream) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dentropy tensor.Tensor, head Head) {
 	n := dim(h, 0)
-	c := s.checkHead("log-prob backward", h, w, targets, head).shape("dh", dh, h.Dims()...).shape("dw", dw, w.Dims()...).
+	c := checking("log-prob backward").logits(h, w, targets, head).shape("dh", dh, h.Dims()...).shape("dw", dw, w.Dims()...).
 		shape("lse", lse, n).shape("entropy", entropy, n).shape("dlogp", dlogp, n).optional("dentropy", dentropy, n).
 		dtype("dh", dh, h.DType()).dtype("dw", dw, s.wide).dtype("lse", lse, s.wide).dtype("entropy", entropy, s.wide).
 		dtype("dlogp", dlogp, s.wide).dtype("dentropy", dentropy, s.wide)
@@ -61,11 +61,11 @@ func (s *Stream) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, den
 	}
 }
 
-func (s *Stream) checkHead(op string, h, w, targets tensor.Tensor, head Head) *check {
+// logits demands hidden states, head and targets that fit together.
+func (c *check) logits(h, w, targets tensor.Tensor, head Head) *check {
 	n, d := dim(h, 0), dim(h, 1)
-	c := checking(op).shape("h", h, n, d).shape("w", w, -1, d).shape("targets", targets, n).
-		dtype("w", w, h.DType()).dtype("targets", targets, tensor.Int32)
-	return c.head(head)
+	return c.shape("h", h, n, d).shape("w", w, -1, d).shape("targets", targets, n).
+		dtype("w", w, h.DType()).dtype("targets", targets, tensor.Int32).head(head)
 }
 
 // head demands that a rank's part of the vocabulary starts with a whole block.

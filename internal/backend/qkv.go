@@ -21,28 +21,29 @@ type QKVOps interface {
 
 // SplitQKV: see QKVOps.
 func (s *Stream) SplitQKV(q, k, v, qkv tensor.Tensor, r Rotary) {
-	if s.ok(s.checkQKV("split qkv", q, k, v, qkv, r)) {
+	if s.ok(checking("split qkv").qkv(s.wide, q, k, v, qkv, r)) {
 		s.queue.SplitQKV(q, k, v, qkv, r)
 	}
 }
 
 // SplitQKVBackward: see QKVOps.
 func (s *Stream) SplitQKVBackward(dqkv, dq, dk, dv tensor.Tensor, r Rotary) {
-	if s.ok(s.checkQKV("split qkv backward", dq, dk, dv, dqkv, r)) {
+	if s.ok(checking("split qkv backward").qkv(s.wide, dq, dk, dv, dqkv, r)) {
 		s.queue.SplitQKVBackward(dqkv, dq, dk, dv, r)
 	}
 }
 
-func (s *Stream) checkQKV(op string, q, k, v, qkv tensor.Tensor, r Rotary) *check {
+// qkv demands heads, projection and tables that fit together.
+func (c *check) qkv(wide tensor.DType, q, k, v, qkv tensor.Tensor, r Rotary) *check {
 	n, h, g, d := dim(q, 0), dim(q, 1), dim(k, 1), dim(q, 2)
-	c := checking(op).shape("q", q, n, h, d).shape("k", k, n, g, d).shape("v", v, n, g, d).shape("qkv", qkv, n, (h+2*g)*d).
+	c.shape("q", q, n, h, d).shape("k", k, n, g, d).shape("v", v, n, g, d).shape("qkv", qkv, n, (h+2*g)*d).
 		dtype("q", q, qkv.DType()).dtype("k", k, qkv.DType()).dtype("v", v, qkv.DType())
 	if g == 0 || h%g != 0 {
 		c.failf("%d query heads in %d groups", h, g)
 	}
 	if !r.Cos.Absent() {
 		c.shape("cos", r.Cos, dim(r.Cos, 0), d/2).shape("sin", r.Sin, dim(r.Cos, 0), d/2).shape("positions", r.Positions, n).
-			dtype("cos", r.Cos, s.wide).dtype("sin", r.Sin, s.wide).dtype("positions", r.Positions, tensor.Int32)
+			dtype("cos", r.Cos, wide).dtype("sin", r.Sin, wide).dtype("positions", r.Positions, tensor.Int32)
 		if d%2 != 0 {
 			c.failf("rotary needs an even head dimension, not %d", d)
 		}

@@ -48,7 +48,7 @@ func (s *Stream) SampleBlocks(blocks, stats, logits, banned tensor.Tensor, head 
 
 // SamplePick: see SamplingOps.
 func (s *Stream) SamplePick(tokens, stats, logits, blocks, uniforms, banned tensor.Tensor, d Draw) {
-	c := s.checkDraw("sample pick", tokens, stats, logits, uniforms, banned, d).shape("blocks", blocks, dim(logits, 0), -1, 2).dtype("blocks", blocks, s.wide)
+	c := checking("sample pick").draw(s.wide, tokens, stats, logits, uniforms, banned, d).shape("blocks", blocks, dim(logits, 0), -1, 2).dtype("blocks", blocks, s.wide)
 	if s.ok(c) {
 		s.queue.SamplePick(tokens, stats, logits, blocks, uniforms, banned, d)
 	}
@@ -56,7 +56,7 @@ func (s *Stream) SamplePick(tokens, stats, logits, blocks, uniforms, banned tens
 
 // SampleTruncated: see SamplingOps.
 func (s *Stream) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.Tensor, d Draw) {
-	c := s.checkDraw("sample truncated", tokens, stats, logits, uniforms, banned, d)
+	c := checking("sample truncated").draw(s.wide, tokens, stats, logits, uniforms, banned, d)
 	if !(d.TopP > 0 && d.TopP <= 1) || d.TopK < 0 {
 		c.failf("top_p %g must be in (0, 1], top_k %d at least 0", d.TopP, d.TopK)
 	}
@@ -65,10 +65,11 @@ func (s *Stream) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.
 	}
 }
 
-func (s *Stream) checkDraw(op string, tokens, stats, logits, uniforms, banned tensor.Tensor, d Draw) *check {
+// draw demands operands of a draw that fit together.
+func (c *check) draw(wide tensor.DType, tokens, stats, logits, uniforms, banned tensor.Tensor, d Draw) *check {
 	n, v := dim(logits, 0), dim(logits, 1)
-	return checking(op).head(d.Head).shape("logits", logits, n, v).shape("tokens", tokens, n).shape("stats", stats, n, 4).
+	return c.head(d.Head).shape("logits", logits, n, v).shape("tokens", tokens, n).shape("stats", stats, n, 4).
 		shape("uniforms", uniforms, n).shape("banned", banned, n).
-		dtype("logits", logits, s.wide).dtype("tokens", tokens, tensor.Int32).dtype("stats", stats, s.wide).
+		dtype("logits", logits, wide).dtype("tokens", tokens, tensor.Int32).dtype("stats", stats, wide).
 		dtype("uniforms", uniforms, tensor.Float64).dtype("banned", banned, tensor.Int32)
 }

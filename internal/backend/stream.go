@@ -2,12 +2,14 @@ package backend
 
 import (
 	"fmt"
+	"slices"
 
 	"alfred/internal/tensor"
 )
 
 // Queue is what an accelerator implements: operations that run in the order in which they were called, on operands whose
-// shapes and types a Stream has checked. Calls may return before the work is done.
+// shapes and types a Stream has checked. Calls may return before the work is done, but not before they have read what they need on
+// the host, such as lengths of sequences: its memory may be reused at once.
 type Queue interface {
 	MatrixOps
 	NormOps
@@ -74,7 +76,7 @@ func (s *Stream) Alloc(dtype tensor.DType, dims ...int) tensor.Tensor {
 		return tensor.Tensor{}
 	}
 	if s.arena == nil {
-		s.Fail(fmt.Errorf("backend: alloc %s%v: the stream has no arena", dtype, dims))
+		s.Fail(fmt.Errorf("backend: alloc %s%v: the stream has no arena", dtype, slices.Clone(dims)))
 		return tensor.Tensor{}
 	}
 	t, err := s.arena.Alloc(dtype, dims...)
@@ -122,16 +124,16 @@ func (s *Stream) Upload(dst tensor.Tensor, src Host) {
 }
 
 // Download copies src to the host. dst is valid only after Wait has returned nil.
-func (s *Stream) Download(dst Host, src tensor.Tensor) Event {
+func (s *Stream) Download(dst Host, src tensor.Tensor) StreamEvent {
 	if s.err == nil {
 		if err := dst.fits(src); err != nil {
 			s.Fail(fmt.Errorf("backend: download: %w", err))
 		}
 	}
 	if s.err != nil {
-		return failed{s}
+		return StreamEvent{s: s}
 	}
-	return streamEvent{s, s.queue.Download(dst, src)}
+	return StreamEvent{s, s.queue.Download(dst, src)}
 }
 
 // Enqueue runs fn in stream order; see Queue.
@@ -142,22 +144,20 @@ func (s *Stream) Enqueue(name string, reads, writes []tensor.Tensor, fn func() e
 }
 
 // Record marks the present end of the stream.
-func (s *Stream) Record() Event {
+func (s *Stream) Record() StreamEvent {
 	if s.err != nil {
-		return failed{s}
+		return StreamEvent{s: s}
 	}
-	return streamEvent{s, s.queue.Record()}
+	return StreamEvent{s, s.queue.Record()}
 }
 
 // WaitFor makes later operations wait for e on the device; the host goes on.
-func (s *Stream) WaitFor(e Event) {
-	switch e := e.(type) {
-	case failed:
+func (s *Stream) WaitFor(e StreamEvent) {
+	switch {
+	case e.event == nil:
 		s.Fail(e.s.err)
-	case streamEvent:
-		if s.err == nil {
-			s.queue.WaitFor(e.Event)
-		}
+	case s.err == nil:
+		s.queue.WaitFor(e.event)
 	}
 }
 
@@ -169,20 +169,18 @@ func (s *Stream) ok(c *check) bool {
 	return s.err == nil
 }
 
-// streamEvent ties a queue's event to the stream's first error.
-type streamEvent struct {
-	s *Stream
-	Event
+// StreamEvent ties a queue's event to the stream's first error.
+type StreamEvent struct {
+	s     *Stream
+	event Event // nil for a stream that does no more work
 }
 
-func (e streamEvent) Wait() error {
-	if err := e.Event.Wait(); err != nil {
-		e.s.Fail(err)
+// Wait is Event's.
+func (e StreamEvent) Wait() error {
+	if e.event != nil {
+		if err := e.event.Wait(); err != nil {
+			e.s.Fail(err)
+		}
 	}
 	return e.s.err
 }
-
-// failed is the event of a stream that does no more work.
-type failed struct{ s *Stream }
-
-func (e failed) Wait() error { return e.s.err }

@@ -26,6 +26,8 @@ type Stage struct {
 	positions nn.Positions
 	options   Options
 	nn.Boundary
+
+	spare []*pass // that Backward has used up: room for the next Forward
 }
 
 // Options of a Stage.
@@ -110,10 +112,28 @@ type pass struct {
 	out    nn.Outputs
 }
 
+// begin gives an empty pass, finish takes it back.
+func (st *Stage) begin(b *nn.Batch, scale float64) (p *pass) {
+	if n := len(st.spare); n > 0 {
+		p, st.spare = st.spare[n-1], st.spare[:n-1]
+	} else {
+		p = &pass{}
+	}
+	p.batch, p.scale = b, scale
+	return p
+}
+
+func (st *Stage) finish(p *pass) {
+	clear(p.inputs)
+	clear(p.blocks)
+	*p = pass{inputs: p.inputs[:0], blocks: p.blocks[:0]}
+	st.spare = append(st.spare, p)
+}
+
 // Forward runs the model over a batch and reads its head at the batch's rows, with logits multiplied by scale. Unless keep is
 // set, nothing is kept for Backward and memory does not grow with the number of layers.
 func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep bool) (nn.Outputs, any) {
-	kept := &pass{batch: b, scale: scale}
+	kept := st.begin(b, scale)
 	x := st.embed.Forward(s, b.IDs)
 	spare := tensor.Tensor{}
 	if !keep {
@@ -144,7 +164,12 @@ func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep boo
 	} else {
 		kept.out.LogProbs = st.lm.Forward(s, kept.h, b.Targets, scale)
 	}
-	return kept.out, kept
+	out := kept.out
+	if !keep {
+		st.finish(kept)
+		return out, nil
+	}
+	return out, kept
 }
 
 func (st *Stage) attend(s *backend.Stream, blk *Block, b *nn.Batch) attend {
@@ -156,6 +181,7 @@ func (st *Stage) attend(s *backend.Stream, blk *Block, b *nn.Batch) attend {
 // Backward adds the gradients of all parameters, given those of the outputs.
 func (st *Stage) Backward(s *backend.Stream, kept any, g nn.Gradients) {
 	saved := kept.(*pass)
+	defer st.finish(saved)
 	defer s.Arena().Release(s.Arena().Mark())
 	b, n := saved.batch, saved.batch.IDs.Len()
 	dtype := saved.h.DType()

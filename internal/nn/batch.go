@@ -12,40 +12,40 @@ type Sequence struct {
 	From, To int
 }
 
-// Batch is a micro-batch on the device: sequences packed end to end, no padding.
+// Batch is a micro-batch on the device: sequences packed end to end, no padding. One that is done with can be filled again.
 type Batch struct {
 	IDs, Positions tensor.Tensor // [N] int32; positions count from 0 in each sequence
 	Seqs           backend.Sequences
 	Rows           tensor.Tensor // [M] int32: the packed rows at which the head is read
 	Targets        tensor.Tensor // [M] int32: the token after each of them; 0 at the end of a sequence
+
+	ids, positions, offsets, rows, targets []int32 // the same on the host: room for the next filling
 }
 
-// NewBatch uploads seqs into the stream's current arena.
-func NewBatch(s *backend.Stream, seqs []Sequence) *Batch {
-	b := &Batch{}
-	var ids, positions, rows, targets []int32
-	offsets := []int32{0}
+// Fill uploads seqs into the stream's current arena.
+func (b *Batch) Fill(s *backend.Stream, seqs []Sequence) {
+	b.ids, b.positions, b.rows, b.targets = b.ids[:0], b.positions[:0], b.rows[:0], b.targets[:0]
+	b.offsets, b.Seqs.Lengths = append(b.offsets[:0], 0), b.Seqs.Lengths[:0]
 	for _, q := range seqs {
-		start := int32(len(ids))
-		ids = append(ids, q.IDs...)
+		start := int32(len(b.ids))
+		b.ids = append(b.ids, q.IDs...)
 		for t := range q.IDs {
-			positions = append(positions, int32(t))
+			b.positions = append(b.positions, int32(t))
 		}
 		for t := q.From; t < q.To; t++ {
-			rows = append(rows, start+int32(t))
+			b.rows = append(b.rows, start+int32(t))
 			var target int32
 			if t+1 < len(q.IDs) {
 				target = q.IDs[t+1]
 			}
-			targets = append(targets, target)
+			b.targets = append(b.targets, target)
 		}
-		offsets = append(offsets, int32(len(ids)))
+		b.offsets = append(b.offsets, int32(len(b.ids)))
 		b.Seqs.Lengths = append(b.Seqs.Lengths, len(q.IDs))
 	}
-	b.IDs, b.Positions = upload(s, ids), upload(s, positions)
-	b.Seqs.Offsets = upload(s, offsets)
-	b.Rows, b.Targets = upload(s, rows), upload(s, targets)
-	return b
+	b.IDs, b.Positions = upload(s, b.ids), upload(s, b.positions)
+	b.Seqs.Offsets = upload(s, b.offsets)
+	b.Rows, b.Targets = upload(s, b.rows), upload(s, b.targets)
 }
 
 // upload puts xs into a new int32 tensor.

@@ -30,41 +30,44 @@ type Chunk struct {
 	Read  bool    // whether the head is read at the last token
 }
 
-// CachedBatch is a set of chunks on the device, packed end to end.
+// CachedBatch is a set of chunks on the device, packed end to end. One that is done with can be filled again.
 type CachedBatch struct {
 	IDs, Positions tensor.Tensor // [N] int32
 	Slots          tensor.Tensor // [N] int32: where each token's key and value go in the cache
 	Pages          backend.Pages
 	Rows           tensor.Tensor // [M] int32: the packed rows at which the head is read
+
+	ids, positions, slots, rows, offsets, keys, table []int32 // the same on the host: room for the next filling
 }
 
-// NewCachedBatch uploads chunks into the stream's current arena.
-func NewCachedBatch(s *backend.Stream, chunks []Chunk, pageSize int) *CachedBatch {
-	b := &CachedBatch{Pages: backend.Pages{PageSize: pageSize}}
-	var ids, positions, slots, rows, keys []int32
-	offsets := []int32{0}
+// Fill uploads chunks into the stream's current arena.
+func (b *CachedBatch) Fill(s *backend.Stream, chunks []Chunk, pageSize int) {
+	b.ids, b.positions, b.slots, b.rows = b.ids[:0], b.positions[:0], b.slots[:0], b.rows[:0]
+	b.offsets, b.keys, b.table = append(b.offsets[:0], 0), b.keys[:0], b.table[:0]
+	b.Pages.PageSize, b.Pages.QueryCounts, b.Pages.KeyCounts = pageSize, b.Pages.QueryCounts[:0], b.Pages.KeyCounts[:0]
 	widest := 1
 	for _, c := range chunks {
 		widest = max(widest, len(c.Pages))
 	}
-	table := make([]int32, len(chunks)*widest)
-	for i, c := range chunks {
-		ids = append(ids, c.IDs...)
+	for _, c := range chunks {
+		b.ids = append(b.ids, c.IDs...)
 		for t := c.Start; t < c.Start+len(c.IDs); t++ {
-			positions = append(positions, int32(t))
-			slots = append(slots, c.Pages[t/pageSize]*int32(pageSize)+int32(t%pageSize))
+			b.positions = append(b.positions, int32(t))
+			b.slots = append(b.slots, c.Pages[t/pageSize]*int32(pageSize)+int32(t%pageSize))
 		}
 		if c.Read {
-			rows = append(rows, int32(len(ids)-1))
+			b.rows = append(b.rows, int32(len(b.ids)-1))
 		}
-		offsets = append(offsets, int32(len(ids)))
-		keys = append(keys, int32(c.Start+len(c.IDs)))
-		copy(table[i*widest:], c.Pages)
+		b.offsets = append(b.offsets, int32(len(b.ids)))
+		b.keys = append(b.keys, int32(c.Start+len(c.IDs)))
+		b.table = append(b.table, c.Pages...)
+		for range widest - len(c.Pages) {
+			b.table = append(b.table, 0)
+		}
 		b.Pages.QueryCounts = append(b.Pages.QueryCounts, len(c.IDs))
 		b.Pages.KeyCounts = append(b.Pages.KeyCounts, c.Start+len(c.IDs))
 	}
-	b.IDs, b.Positions, b.Slots, b.Rows = upload(s, ids), upload(s, positions), upload(s, slots), upload(s, rows)
-	b.Pages.Table = upload(s, table).Reshape(len(chunks), widest)
-	b.Pages.Queries, b.Pages.KeyLengths = upload(s, offsets), upload(s, keys)
-	return b
+	b.IDs, b.Positions, b.Slots, b.Rows = upload(s, b.ids), upload(s, b.positions), upload(s, b.slots), upload(s, b.rows)
+	b.Pages.Table = upload(s, b.table).Reshape(len(chunks), widest)
+	b.Pages.Queries, b.Pages.KeyLengths = upload(s, b.offsets), upload(s, b.keys)
 }

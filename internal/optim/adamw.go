@@ -26,6 +26,7 @@ type AdamW struct {
 	master   tensor.Tensor // the weights themselves when they are wide
 	m, v     tensor.Tensor
 	norm     tensor.Tensor // [1] float64
+	squares  [1]float64    // norm on the host
 	steps    int
 }
 
@@ -116,7 +117,6 @@ func (o *AdamW) gradNorm(s *backend.Stream) (float64, error) {
 		}
 	}
 	o.sums.groups.Model.AllReduce(s, o.norm)
-	squares := make([]float64, 1)
-	err := s.Download(backend.Float64s(squares), o.norm).Wait()
-	return math.Sqrt(squares[0]), err
+	err := s.Download(backend.Float64s(o.squares[:]), o.norm).Wait()
+	return math.Sqrt(o.squares[0]), err
 }

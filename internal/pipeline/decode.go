@@ -12,22 +12,26 @@ import (
 type Decoding struct {
 	e     *Executor
 	cache *nn.Cache
-	leave func()
+	stay  stay
+
+	batch  nn.CachedBatch // of the last step
+	chosen Chosen         // by it
+	events []backend.StreamEvent
 }
 
 // StartDecoding allocates a cache of pages pages.
 func (e *Executor) StartDecoding(pages, pageSize int) (*Decoding, error) {
-	leave := e.enter()
-	d := &Decoding{e: e, leave: leave, cache: e.Stage.Cache(e.Stream, pages, pageSize)}
+	stay := e.enter()
+	d := &Decoding{e: e, stay: stay, cache: e.Stage.Cache(e.Stream, pages, pageSize)}
 	if err := e.Stream.Err(); err != nil {
-		leave()
+		stay.leave()
 		return nil, err
 	}
 	return d, nil
 }
 
 // Close frees the cache.
-func (d *Decoding) Close() { d.leave() }
+func (d *Decoding) Close() { d.stay.leave() }
 
 // Chosen are the tokens that one step chose, one per chunk that is read, with the model's log-prob of each and the entropy of the
 // distribution that it comes from, where they were asked for.
@@ -37,28 +41,32 @@ type Chosen struct {
 }
 
 // Step feeds the next tokens of some sequences and chooses the token after each chunk that is read: uniforms and banned have
-// one entry for each of those. Log-probs and entropies stay on the device unless logprobs is set.
-func (d *Decoding) Step(ctx context.Context, chunks []nn.Chunk, uniforms []float64, banned []int32, draw nn.Draw, logprobs bool) (c Chosen, err error) {
+// one entry for each of those. Log-probs and entropies stay on the device unless logprobs is set. What is returned is valid until the
+// next Step.
+func (d *Decoding) Step(ctx context.Context, chunks []nn.Chunk, uniforms []float64, banned []int32, draw nn.Draw, logprobs bool) (Chosen, error) {
 	if err := ctx.Err(); err != nil {
-		return c, err
+		return Chosen{}, err
 	}
 	s := d.e.Stream
-	defer d.e.enter()()
-	b := nn.NewCachedBatch(s, chunks, d.cache.PageSize)
+	defer d.e.enter().leave()
+	d.batch.Fill(s, chunks, d.cache.PageSize)
 	u, ban := s.Alloc(tensor.Float64, len(uniforms)), s.Alloc(tensor.Int32, len(banned))
 	s.Upload(u, backend.Float64s(uniforms))
 	s.Upload(ban, backend.Int32s(banned))
-	tokens, out := d.e.Stage.Decode(s, b, d.cache, u, ban, draw)
-	c.Tokens = make([]int32, len(uniforms))
-	events := []backend.Event{s.Download(backend.Int32s(c.Tokens), tokens)}
+	tokens, out := d.e.Stage.Decode(s, &d.batch, d.cache, u, ban, draw)
+	c := &d.chosen
+	c.Tokens = resized(c.Tokens, len(uniforms))
+	d.events = append(d.events[:0], s.Download(backend.Int32s(c.Tokens), tokens))
 	if logprobs {
-		c.LogProb, c.Entropy = make([]float64, len(uniforms)), make([]float64, len(uniforms))
-		events = append(events, s.Download(backend.Float64s(c.LogProb), out.LogProb), s.Download(backend.Float64s(c.Entropy), out.Entropy))
+		c.LogProb, c.Entropy = resized(c.LogProb, len(uniforms)), resized(c.Entropy, len(uniforms))
+		d.events = append(d.events, s.Download(backend.Float64s(c.LogProb), out.LogProb), s.Download(backend.Float64s(c.Entropy), out.Entropy))
+	} else {
+		c.LogProb, c.Entropy = nil, nil
 	}
-	for _, event := range events {
+	for _, event := range d.events {
 		if err := event.Wait(); err != nil {
 			return Chosen{}, err
 		}
 	}
-	return c, nil
+	return *c, nil
 }

@@ -11,7 +11,7 @@ import (
 // Stage is the part of a model that a rank runs; package falcon has one.
 type Stage interface {
 	// Forward runs a batch and reads the head at the batch's rows, with logits multiplied by scale. kept is for Backward, and is
-	// only valid when keep is set and until the arena is released.
+	// only valid when keep is set, once, and until the arena is released or the batch is filled again.
 	Forward(s *backend.Stream, b *nn.Batch, scale float64, keep bool) (out nn.Outputs, kept any)
 	// Backward adds the gradients of all parameters.
 	Backward(s *backend.Stream, kept any, g nn.Gradients)
@@ -32,94 +32,105 @@ type Executor struct {
 	Entropy bool
 	// EntropyGradient says that the loss has a gradient in them.
 	EntropyGradient bool
+
+	// Of the micro-batch that ran last; the next one uses their memory again.
+	batch  nn.Batch
+	out    Output
+	grad   Gradient
+	events []backend.StreamEvent
 }
 
 // Train runs every micro-batch forward, asks loss for the gradients of the outputs, and runs backward. Gradients add to
-// those that the parameters have. loss is called in the order of the micro-batches, also for empty ones.
+// those that the parameters have. loss is called in the order of the micro-batches, also for empty ones. What it is given is valid
+// until it returns.
 func (e *Executor) Train(ctx context.Context, micros []MicroBatch, loss func(m int, out Output, grad Gradient)) error {
-	for m, micro := range micros {
-		if err := e.trainOne(ctx, micro, func(out Output, grad Gradient) { loss(m, out, grad) }); err != nil {
+	for m := range micros {
+		if err := e.trainOne(ctx, m, micros[m], loss); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *Executor) trainOne(ctx context.Context, micro MicroBatch, loss func(Output, Gradient)) error {
+func (e *Executor) trainOne(ctx context.Context, m int, micro MicroBatch, loss func(m int, out Output, grad Gradient)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s := e.Stream
-	defer e.enter()()
-	seqs := micro.Sequences()
-	b := nn.NewBatch(s, seqs)
-	device, kept := e.Stage.Forward(s, b, e.Scale, true)
-	out, err := e.download(seqs, device)
+	defer e.enter().leave()
+	kept, err := e.forward(micro, true)
 	if err != nil {
 		return err
 	}
-	grad := out.gradient(e.EntropyGradient)
-	loss(out, grad)
-	e.Stage.Backward(s, kept, nn.Gradients{
-		LogProb: e.upload(grad.LogProb), Entropy: e.upload(grad.Entropy), Value: e.upload(grad.Value),
-	})
+	g := &e.grad
+	g.zero(e.out, e.EntropyGradient)
+	loss(m, e.out, *g)
+	e.Stage.Backward(s, kept, nn.Gradients{LogProb: e.upload(g.LogProb), Entropy: e.upload(g.Entropy), Value: e.upload(g.Value)})
 	return s.Err()
 }
 
-// Score runs every micro-batch forward and shows its outputs to visit, in order.
+// Score runs every micro-batch forward and shows its outputs to visit, in order. They are valid until visit returns.
 func (e *Executor) Score(ctx context.Context, micros []MicroBatch, visit func(m int, out Output)) error {
 	for m, micro := range micros {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		out, err := e.scoreOne(micro)
+		stay := e.enter()
+		_, err := e.forward(micro, false)
+		stay.leave()
 		if err != nil {
 			return err
 		}
-		visit(m, out)
+		visit(m, e.out)
 	}
 	return nil
 }
 
-func (e *Executor) scoreOne(micro MicroBatch) (Output, error) {
-	defer e.enter()()
-	seqs := micro.Sequences()
-	b := nn.NewBatch(e.Stream, seqs)
-	device, _ := e.Stage.Forward(e.Stream, b, e.Scale, false)
-	return e.download(seqs, device)
+// stay is the time during which the executor's arena is current.
+type stay struct {
+	stream *backend.Stream
+	arena  *backend.Arena
+	mark   int            // of arena
+	before *backend.Arena // the current one
 }
 
-// enter makes the arena current until the function that it returns is called, which also empties it again.
-func (e *Executor) enter() (leave func()) {
-	before, mark := e.Stream.Use(e.Arena), e.Arena.Mark()
-	return func() {
-		e.Arena.Release(mark)
-		e.Stream.Use(before)
-	}
+func (e *Executor) enter() stay {
+	return stay{stream: e.Stream, arena: e.Arena, mark: e.Arena.Mark(), before: e.Stream.Use(e.Arena)}
 }
 
-// download brings the outputs of a micro-batch to the host.
-func (e *Executor) download(seqs []nn.Sequence, d nn.Outputs) (Output, error) {
-	out := Output{Sequences: seqs}
-	var events []backend.Event
-	fetch := func(t tensor.Tensor) []float64 {
-		if t.Absent() {
-			return nil
-		}
-		xs := make([]float64, t.Len())
-		events = append(events, e.Stream.Download(backend.Float64s(xs), t))
-		return xs
+// leave also empties the arena again.
+func (t stay) leave() {
+	t.arena.Release(t.mark)
+	t.stream.Use(t.before)
+}
+
+// forward runs a micro-batch and brings what the head says to e.out.
+func (e *Executor) forward(micro MicroBatch, keep bool) (kept any, err error) {
+	out := &e.out
+	out.Sequences = micro.appendSequences(out.Sequences[:0])
+	e.batch.Fill(e.Stream, out.Sequences)
+	device, kept := e.Stage.Forward(e.Stream, &e.batch, e.Scale, keep)
+	if !e.Entropy {
+		device.Entropy = tensor.Tensor{}
 	}
-	out.LogProb, out.Value = fetch(d.LogProb), fetch(d.Value)
-	if e.Entropy {
-		out.Entropy = fetch(d.Entropy)
-	}
-	for _, event := range events {
+	e.events = e.events[:0]
+	out.LogProb, out.Value, out.Entropy = e.download(out.LogProb, device.LogProb), e.download(out.Value, device.Value), e.download(out.Entropy, device.Entropy)
+	for _, event := range e.events {
 		if err := event.Wait(); err != nil {
-			return Output{}, err
+			return nil, err
 		}
 	}
-	return out, e.Stream.Err()
+	return kept, e.Stream.Err()
+}
+
+// download begins to bring an output to the host, into the memory of xs if it suffices. nil stands for what is absent.
+func (e *Executor) download(xs []float64, t tensor.Tensor) []float64 {
+	if t.Absent() {
+		return nil
+	}
+	xs = resized(xs, t.Len())
+	e.events = append(e.events, e.Stream.Download(backend.Float64s(xs), t))
+	return xs
 }
 
 // upload brings a gradient to the device; nil stays absent.

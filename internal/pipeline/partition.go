@@ -28,13 +28,12 @@ type MicroBatch struct {
 	Units []Unit
 }
 
-// Sequences lists the sequences of all units in order.
-func (m MicroBatch) Sequences() []nn.Sequence {
-	var all []nn.Sequence
+// appendSequences appends the sequences of all units, in order, to list.
+func (m MicroBatch) appendSequences(list []nn.Sequence) []nn.Sequence {
 	for _, u := range m.Units {
-		all = append(all, u.Sequences...)
+		list = append(list, u.Sequences...)
 	}
-	return all
+	return list
 }
 
 // Partition deals units to ranks and cuts each rank's share into micro-batches of at most budget tokens (a unit larger

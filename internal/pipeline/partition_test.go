@@ -4,7 +4,9 @@ import (
 	"slices"
 	"testing"
 
+	"alfred/internal/collective"
 	"alfred/internal/nn"
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -68,6 +70,25 @@ func TestPartitionBalancesTokens(t *testing.T) {
 		if n != 60 {
 			t.Errorf("rank %d has %d of 120 tokens, want 60", r, n)
 		}
+	}
+}
+
+// TestResultsOutliveTheirOutput: an executor uses the memory of an output again for the next micro-batch.
+func TestResultsOutliveTheirOutput(t *testing.T) {
+	units := unitsOf([]int{2, 1, 3})
+	micros := []MicroBatch{{Units: units[:2]}, {Units: units[2:]}}
+	c := collection{group: collective.Solo{}, plan: Plan{Micros: micros, units: 3}, results: make([][]Result, 3)}
+	out := Output{LogProb: []float64{1, 2, 3}, Entropy: []float64{4, 5, 6}}
+	for m, micro := range micros {
+		out.Sequences = micro.appendSequences(out.Sequences[:0])
+		c.add(m, out)
+		for i := range out.LogProb {
+			out.LogProb[i], out.Entropy[i] = -out.LogProb[i], -out.Entropy[i]
+		}
+	}
+	want := [][]Result{{{LogProb: []float64{1, 2}, Entropy: []float64{4, 5}}}, {{LogProb: []float64{3}, Entropy: []float64{6}}}, {{LogProb: []float64{-1, -2, -3}, Entropy: []float64{-4, -5, -6}}}}
+	if d := cmp.Diff(want, c.results); d != "" {
+		t.Error(d)
 	}
 }
 

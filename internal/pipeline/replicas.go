@@ -114,7 +114,7 @@ func (o Output) result(lo, hi int) (res Result) {
 		if xs == nil {
 			return nil
 		}
-		return xs[lo:hi:hi]
+		return append(make([]float64, 0, hi-lo), xs[lo:hi]...) // not nil, even if it is empty
 	}
 	return Result{LogProb: part(o.LogProb), Entropy: part(o.Entropy), Value: part(o.Value)}
 }

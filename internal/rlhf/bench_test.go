@@ -52,10 +52,10 @@ func (z benchSize) bodyFlops() float64 {
 
 func (z benchSize) headFlops() float64 { return 2 * float64(z.hidden) * float64(z.vocab) }
 
-// benchModel is a model with random weights on the CPU, ready to train.
-func benchModel(b *testing.B, z benchSize, dtype tensor.DType) (*falcon.Stage, *pipeline.Executor, *optim.AdamW) {
+// benchModel is a model with random weights on the CPU, ready to train, with so many workers, 0 for one per processor.
+func benchModel(b testing.TB, z benchSize, dtype tensor.DType, workers int) (*falcon.Stage, *pipeline.Executor, *optim.AdamW) {
 	b.Helper()
-	d, err := cpu.NewWith(cpu.Options{})
+	d, err := cpu.NewWith(cpu.Options{Workers: workers})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -96,33 +96,38 @@ func eachSize(b *testing.B, run func(b *testing.B, z benchSize, dtype tensor.DTy
 	}
 }
 
-// BenchmarkTrainStep is forward, backward and AdamW on one micro-batch, with the loss on every position.
+// training is a step on sequences with the loss on every position, in micro-batches of at most budget tokens.
+func training(b testing.TB, z benchSize, e *pipeline.Executor, adam *optim.AdamW, budget int) (step func()) {
+	var units []pipeline.Unit
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range z.batch {
+		ids := make([]int32, z.length)
+		for t := range ids {
+			ids[t] = int32(rng.IntN(z.vocab))
+		}
+		units = append(units, pipeline.Single(i, nn.Sequence{IDs: ids, To: z.length - 1}))
+	}
+	micros := pipeline.Partition(units, 1, budget)[0]
+	return func() {
+		err := e.Train(context.Background(), micros, func(_ int, out pipeline.Output, grad pipeline.Gradient) {
+			for i := range grad.LogProb {
+				grad.LogProb[i] = -1 / float64(len(grad.LogProb))
+			}
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, _, err := adam.Update(e.Stream, 1e-6); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkTrainStep is forward, backward and AdamW on one micro-batch.
 func BenchmarkTrainStep(b *testing.B) {
 	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
-		_, e, adam := benchModel(b, z, dtype)
-		var units []pipeline.Unit
-		rng := rand.New(rand.NewPCG(3, 4))
-		for i := range z.batch {
-			ids := make([]int32, z.length)
-			for t := range ids {
-				ids[t] = int32(rng.IntN(z.vocab))
-			}
-			units = append(units, pipeline.Single(i, nn.Sequence{IDs: ids, To: z.length - 1}))
-		}
-		micros := []pipeline.MicroBatch{{Units: units}}
-		step := func() {
-			err := e.Train(context.Background(), micros, func(_ int, out pipeline.Output, grad pipeline.Gradient) {
-				for i := range grad.LogProb {
-					grad.LogProb[i] = -1 / float64(len(grad.LogProb))
-				}
-			})
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, _, err := adam.Update(e.Stream, 1e-6); err != nil {
-				b.Fatal(err)
-			}
-		}
+		_, e, adam := benchModel(b, z, dtype, 0)
+		step := training(b, z, e, adam, z.batch*z.length)
 		tokens := float64(z.batch * z.length)
 		measure(b, dtype, tokens, 3*(tokens*z.bodyFlops()+float64(z.batch*(z.length-1))*z.headFlops()), step)
 	})
@@ -131,7 +136,7 @@ func BenchmarkTrainStep(b *testing.B) {
 // BenchmarkGenerate samples the rollouts of an iteration.
 func BenchmarkGenerate(b *testing.B) {
 	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
-		_, e, _ := benchModel(b, z, dtype)
+		_, e, _ := benchModel(b, z, dtype, 0)
 		generate(b, e, z, dtype, 1)
 	})
 }
@@ -140,7 +145,7 @@ func BenchmarkGenerate(b *testing.B) {
 func BenchmarkResponsesPerPrompt(b *testing.B) {
 	z := benchSizes[1]
 	z.rollouts, z.prompt = 16, 256
-	_, e, _ := benchModel(b, z, tensor.Float32)
+	_, e, _ := benchModel(b, z, tensor.Float32, 0)
 	for _, each := range []int{1, 4} {
 		b.Run(fmt.Sprintf("responses=%d", each), func(b *testing.B) { generate(b, e, z, tensor.Float32, each) })
 	}
@@ -174,7 +179,7 @@ func generate(b *testing.B, e *pipeline.Executor, z benchSize, dtype tensor.DTyp
 // BenchmarkDecodeOne extends one sequence by a token: every weight is read for it, so memory is the roof.
 func BenchmarkDecodeOne(b *testing.B) {
 	eachSize(b, func(b *testing.B, z benchSize, dtype tensor.DType) {
-		stage, e, _ := benchModel(b, z, dtype)
+		stage, e, _ := benchModel(b, z, dtype, 0)
 		step, done := decoding(b, e, 1, z.prompt)
 		defer done()
 		rate := 1 / median(b, step)
@@ -185,7 +190,7 @@ func BenchmarkDecodeOne(b *testing.B) {
 
 // BenchmarkGrowth is a decoding step of the small model for more and longer sequences. Their keys and values are zero.
 func BenchmarkGrowth(b *testing.B) {
-	_, e, _ := benchModel(b, benchSizes[1], tensor.Float32)
+	_, e, _ := benchModel(b, benchSizes[1], tensor.Float32, 0)
 	for _, batch := range []int{1, 4, 16, 64, 256} {
 		for _, length := range []int{128, 512, 2048} {
 			b.Run(fmt.Sprintf("batch=%d/length=%d", batch, length), func(b *testing.B) {
@@ -198,7 +203,7 @@ func BenchmarkGrowth(b *testing.B) {
 }
 
 // decoding is a step that adds token number length to each sequence of a batch.
-func decoding(b *testing.B, e *pipeline.Executor, batch, length int) (step, done func()) {
+func decoding(b testing.TB, e *pipeline.Executor, batch, length int) (step, done func()) {
 	const page = 16
 	perSequence := (length + page - 1) / page
 	d, err := e.StartDecoding(batch*perSequence, page)

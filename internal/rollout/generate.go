@@ -44,18 +44,21 @@ func Generate(ctx context.Context, e *pipeline.Executor, requests []Request, lim
 	defer d.Close()
 	var all []Trajectory
 	var stats Stats
+	var uniforms []float64
+	var banned []int32
 	for {
 		chunks, asks := s.Next()
 		if len(chunks) == 0 {
 			break
 		}
-		uniforms, banned := make([]float64, len(asks)), make([]int32, len(asks))
-		for i, a := range asks {
-			uniforms[i] = sampling.Key.Uniform(sampling.Iteration, uint32(a.Sequence), uint32(a.Token))
-			banned[i] = -1
+		uniforms, banned = uniforms[:0], banned[:0]
+		for _, a := range asks {
+			ban := int32(-1)
 			if a.BanEOD {
-				banned[i] = limits.EOD
+				ban = limits.EOD
 			}
+			uniforms = append(uniforms, sampling.Key.Uniform(sampling.Iteration, uint32(a.Sequence), uint32(a.Token)))
+			banned = append(banned, ban)
 		}
 		c, err := d.Step(ctx, chunks, uniforms, banned, sampling.Draw, sampling.LogProbs)
 		if err != nil {

@@ -202,3 +202,27 @@ func TestTrajectoriesDoNotDependOnScheduling(t *testing.T) {
 		}
 	})
 }
+
+// TestTokensAllocateNothing: a rollout allocates for its sequences. Longer responses cost nothing but that their lists are doubled now
+// and then: tokens, log-probs and entropies of each have room for 32 numbers, then for 64, then for 128.
+func TestTokensAllocateNothing(t *testing.T) {
+	e, cfg, _ := open(t, "form-40b", precisions["float32"])
+	run := func(tokens int) float64 {
+		rs := requests(cfg.VocabSize)
+		for i := range rs {
+			rs[i].Max, rs[i].Min = tokens, 0
+		}
+		limits := rollout.Limits{Slots: 5, Tokens: 100, PageSize: 64, Longest: 128, EOD: noEOD}
+		sampling := rollout.Sampling{Draw: nn.Draw{Temperature: 1, TopP: 1}, LogProbs: true}
+		return testing.AllocsPerRun(3, func() {
+			if _, _, err := rollout.Generate(context.Background(), e, rs, limits, sampling, nil); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	run(66) // grows the scratch memory
+	const doublings = 10 * 3 * 2
+	if few, many := run(20), run(66); many > few+2*doublings { // the runtime has some of its own, but not 460
+		t.Errorf("%v objects for 200 tokens, %v for 660; %d are for longer lists", few, many, doublings)
+	}
+}

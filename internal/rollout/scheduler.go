@@ -60,7 +60,9 @@ type Scheduler struct {
 	waiting []Request
 	active  []*slot // in the order in which they began; only the last may have some of its prompt left
 	pages   *pages
-	step    []*slot // that the last batch reads, in order
+	chunks  []nn.Chunk // of the last batch
+	asks    []Ask
+	step    []*slot // that it reads, in order
 	done    []Trajectory
 	shared  int // prompt tokens that were in the cache already
 	busy    int // sum over steps of sequences in flight
@@ -99,27 +101,27 @@ type Ask struct {
 }
 
 // Next is the batch of the next step, and what is asked of it: one Ask for each chunk that is read, in order. Both are empty
-// when everything is done.
+// when everything is done, and valid until Next is called again.
 func (s *Scheduler) Next() (chunks []nn.Chunk, asks []Ask) {
-	s.step = s.step[:0]
+	s.chunks, s.asks, s.step = s.chunks[:0], s.asks[:0], s.step[:0]
 	for i, budget := 0, s.limits.Tokens; budget > 0 && (i < len(s.active) || s.admit()); i++ {
 		q := s.active[i]
 		ids := q.next()
 		ids = ids[:min(len(ids), budget)]
 		budget -= len(ids)
 		read := q.fed+len(ids) >= len(q.Prompt)
-		chunks = append(chunks, nn.Chunk{IDs: ids, Start: q.fed, Pages: q.table, Read: read})
+		s.chunks = append(s.chunks, nn.Chunk{IDs: ids, Start: q.fed, Pages: q.table, Read: read})
 		q.fed += len(ids)
 		if read {
 			s.step = append(s.step, q)
-			asks = append(asks, Ask{Sequence: q.Sequence, Token: len(q.Response), BanEOD: len(q.Response) < q.request.Min})
+			s.asks = append(s.asks, Ask{Sequence: q.Sequence, Token: len(q.Response), BanEOD: len(q.Response) < q.request.Min})
 		}
 	}
-	if len(chunks) > 0 {
+	if len(s.chunks) > 0 {
 		s.steps++
 		s.busy += len(s.active)
 	}
-	return chunks, asks
+	return s.chunks, s.asks
 }
 
 // admit begins the next request, if there is one and a slot is free.

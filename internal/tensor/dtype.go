@@ -3,6 +3,7 @@ package tensor
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // DType is the type of one element.
@@ -31,19 +32,19 @@ func (d DType) Size() int {
 }
 
 // Bytes is the size in bytes of elements of a type in the given dimensions. It fails when a dimension is negative, or when the size
-// is more than an int holds, also that of the elements below a dimension of 0.
+// is more than an int holds, also that of the elements below a dimension of 0. Errors show clones: dims stay on the caller's stack.
 func Bytes(dtype DType, dims ...int) (int, error) {
 	n, empty := max(dtype.Size(), 1), false
 	for _, d := range dims {
 		if d < 0 {
-			return 0, fmt.Errorf("negative dimension in %v", dims)
+			return 0, fmt.Errorf("negative dimension in %v", slices.Clone(dims))
 		}
 		if d == 0 {
 			empty = true
 			continue
 		}
 		if n > math.MaxInt/d {
-			return 0, fmt.Errorf("%s%v is larger than any memory", dtype, dims)
+			return 0, fmt.Errorf("%s%v is larger than any memory", dtype, slices.Clone(dims))
 		}
 		n *= d
 	}

@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -76,8 +77,11 @@ func (t Tensor) Dim(i int) int {
 	return t.dims[i]
 }
 
-// Dims is a copy of the shape.
-func (t Tensor) Dims() []int { return append([]int(nil), t.dims[:t.rank]...) }
+// Dims is a copy of the shape. It lies on the stack of a caller that does not keep it.
+func (t Tensor) Dims() []int {
+	dims := t.dims
+	return dims[:t.rank:t.rank]
+}
 
 // Len is the number of elements.
 func (t Tensor) Len() int {
@@ -134,7 +138,7 @@ func (t Tensor) Reshape(dims ...int) Tensor {
 		return t
 	}
 	if bytes, err := Bytes(t.dtype, dims...); err != nil || len(dims) == 0 || len(dims) > MaxRank || bytes != t.Bytes() {
-		panic(fmt.Sprintf("tensor: %v reshaped to %v", t, dims))
+		panic(fmt.Sprintf("tensor: %v reshaped to %v", t, slices.Clone(dims))) // a clone, so that dims can stay on the caller's stack
 	}
 	v := t
 	v.dims, v.rank = [MaxRank]int{}, uint8(len(dims))

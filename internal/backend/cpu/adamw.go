@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"math"
-	"unsafe"
 
 	"alfred/internal/backend"
 	"alfred/internal/tensor"
@@ -20,11 +19,18 @@ func (q *queue) AdamW(weight, master, m, v, grad tensor.Tensor, s backend.AdamWS
 		decay: float32(s.LearningRate * s.WeightDecay), rate: float32(s.LearningRate / (1 - math.Pow(s.Beta1, float64(s.Step)))),
 		invCorrection2: float32(1 / (1 - math.Pow(s.Beta2, float64(s.Step)))), eps: float32(s.Eps),
 	}
-	q.pool.split(weight.Len(), elementGrain, func(_ *worker, lo, hi int) {
-		part := a
-		part.weight = unsafe.Add(at(weight), lo*weight.DType().Size())
-		part.master, part.m, part.v, part.grad = unsafe.Add(at(master), 4*lo), unsafe.Add(at(m), 4*lo), unsafe.Add(at(v), 4*lo), unsafe.Add(at(grad), 4*lo)
-		part.n = int64(hi - lo)
-		q.kernels.adamw(part)
-	})
+	split(q, weight.Len(), elementGrain, updating{weight: weight, master: master, m: m, v: v, grad: grad, step: a})
+}
+
+type updating struct {
+	weight, master, m, v, grad tensor.Tensor
+
+	step adamwArgs
+}
+
+func (o *updating) compute(w *worker, lo, hi int) {
+	a := o.step
+	a.weight, a.master, a.m, a.v, a.grad = element(o.weight, lo), element(o.master, lo), element(o.m, lo), element(o.v, lo), element(o.grad, lo)
+	a.n = int64(hi - lo)
+	w.kernels.adamw(a)
 }

@@ -31,8 +31,8 @@ type attention struct {
 	product   int32 // type in which rows and keys are multiplied, see productType
 }
 
-func (q *queue) attention(query, k, v tensor.Tensor, spans []span, a backend.Attention) *attention {
-	c := &attention{queue: q, q: query, k: k, v: v, bias: a.Bias, spans: spans, scale: float32(a.Scale)}
+func (q *queue) attention(query, k, v tensor.Tensor, spans []span, a backend.Attention) attention {
+	c := attention{queue: q, q: query, k: k, v: v, bias: a.Bias, spans: spans, scale: float32(a.Scale)}
 	c.heads, c.groups, c.dim = query.Dim(1), k.Dim(1), query.Dim(2)
 	c.share = c.heads / c.groups
 	c.padded = roundUp(c.dim, q.kernels.panel())
@@ -62,9 +62,10 @@ func (c *attention) tile(t strip, from int) strip {
 	return t
 }
 
-// overStrips calls compute for all queries on all workers, those with the most keys first: for one strip at a time, or for several of
-// one token each. As long as there is enough for all workers, a strip has several tiles, or several groups of its only token.
-func (c *attention) overStrips(compute func(w *worker, strips []strip)) {
+// byQueries cuts the queries into strips and portions, those with the most keys first, and returns the number of portions: single
+// strips, or several of one token each. As long as there is enough for all workers, a strip has several tiles, or several groups of its
+// only token.
+func (c *attention) byQueries() int {
 	tiles := 0
 	for _, s := range c.spans {
 		tiles += c.groups * ((s.count + c.rowTokens - 1) / c.rowTokens)
@@ -94,12 +95,13 @@ func (c *attention) overStrips(compute func(w *worker, strips []strip)) {
 			}
 		}
 	}
-	strips, portions := c.strips, c.portions
-	c.pool.run(len(portions), func(w *worker, i int) { compute(w, strips[portions[i].from:portions[i].to]) })
+	return len(c.portions)
 }
 
 // portion is the range of strips that a worker computes in one go, and how many groups of single tokens it could still take.
 type portion struct{ from, to, room int }
+
+func (c *attention) portion(i int) []strip { return c.strips[c.portions[i].from:c.portions[i].to] }
 
 // address of the strip's first row in a tensor [N H K] or, with dim 1, [N H].
 func (c *attention) address(x tensor.Tensor, t strip, dim int) ptr {
@@ -187,8 +189,8 @@ func (q *queue) Attention(o, lse, query, k, v tensor.Tensor, seqs backend.Sequen
 	}
 	defer q.end()
 	if spans, ok := q.packedSpans(query.Dim(0), seqs); ok {
-		c := q.attention(query, k, v, spans, a)
-		c.overStrips(func(w *worker, strips []strip) { c.attend(w, strips, o, lse) })
+		c := attentionForward{attention: q.attention(query, k, v, spans, a), o: o, lse: lse}
+		run(q, c.byQueries(), c)
 	}
 }
 
@@ -199,17 +201,22 @@ func (q *queue) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.P
 	}
 	defer q.end()
 	if spans, ok := q.pagedSpans(query.Dim(0), keys.Dim(0), p, a.Bias); ok {
-		c := q.attention(query, keys, values, spans, a)
-		c.overStrips(func(w *worker, strips []strip) { c.attend(w, strips, o, tensor.Tensor{}) })
+		c := attentionForward{attention: q.attention(query, keys, values, spans, a), o: o}
+		run(q, c.byQueries(), c)
 	}
 }
 
-// attend computes a portion.
-func (c *attention) attend(w *worker, strips []strip, o, lse tensor.Tensor) {
-	if strips[0].count == 1 {
-		c.tokens(w, strips, o, lse)
+// attentionForward takes portions of the queries.
+type attentionForward struct {
+	attention
+	o, lse tensor.Tensor
+}
+
+func (c *attentionForward) compute(w *worker, i, _ int) {
+	if strips := c.portion(i); strips[0].count == 1 {
+		c.single(w, strips)
 	} else {
-		c.forward(w, strips[0], o, lse)
+		c.strip(w, strips[0])
 	}
 }
 
@@ -224,8 +231,8 @@ func (c *attention) sums(f *scratch, rows int) (m, l, acc []float32) {
 	return m, l, acc
 }
 
-// tokens computes strips of one token each, whose keys are read where they lie.
-func (c *attention) tokens(w *worker, strips []strip, o, lse tensor.Tensor) {
+// single computes strips of one token each, whose keys are read where they lie.
+func (c *attentionForward) single(w *worker, strips []strip) {
 	f := &w.scratch
 	all := unsafe.Slice((*attendTokenArgs)(f.bytes(len(strips)*int(unsafe.Sizeof(attendTokenArgs{})))), len(strips))
 	rows := 0
@@ -235,18 +242,16 @@ func (c *attention) tokens(w *worker, strips []strip, o, lse tensor.Tensor) {
 	m, l, acc := c.sums(f, rows)
 	query := f.floats(rows * c.dot)
 	clear(query)
-	at0 := 0
+	row := 0
 	for i, t := range strips {
-		rows := t.groups * c.share
-		all[i] = c.token(t, query[at0*c.dot:], m[at0:], l[at0:], acc[at0*c.padded:])
-		at0 += rows
+		all[i] = c.token(t, query[row*c.dot:], m[row:], l[row:], acc[row*c.padded:])
+		row += t.groups * c.share
 	}
 	c.kernels.attendTokens(attendTokensArgs{tokens: start(all), n: int64(len(all))})
-	at0 = 0
+	row = 0
 	for _, t := range strips {
-		rows := t.groups * c.share
-		c.finish(t, m[at0:at0+rows], l[at0:], acc[at0*c.padded:], o, lse)
-		at0 += rows
+		c.finish(t, m[row:], l[row:], acc[row*c.padded:])
+		row += t.groups * c.share
 	}
 }
 
@@ -269,9 +274,9 @@ func (c *attention) token(t strip, query, m, l, acc []float32) attendTokenArgs {
 	return a
 }
 
-// forward computes a strip of one group: over the blocks of keys, and the tiles that see them, scores, running softmax, and the weighted sum of
-// values.
-func (c *attention) forward(w *worker, t strip, o, lse tensor.Tensor) {
+// strip computes a strip of one group: over the blocks of keys, and the tiles that see them, scores, running softmax, and the
+// weighted sum of values.
+func (c *attentionForward) strip(w *worker, t strip) {
 	rows, tileRows := t.count*c.share, min(t.count, c.rowTokens)*c.share
 	f := &w.scratch
 	buf, tiles := f.floats(max(tileRows, keyBlock)*c.dim), f.floats(rows*c.dim)
@@ -300,21 +305,22 @@ func (c *attention) forward(w *worker, t strip, o, lse tensor.Tensor) {
 			})
 		}
 	}
-	c.finish(t, m, l, acc, o, lse)
+	c.finish(t, m, l, acc)
 }
 
 // finish divides the sums of a strip by l and stores them; lse is m + log l.
-func (c *attention) finish(t strip, m, l, acc []float32, o, lse tensor.Tensor) {
+func (c *attentionForward) finish(t strip, m, l, acc []float32) {
 	heads := t.groups * c.share
+	rows := t.count * heads
 	c.kernels.attendFinish(attendFinishArgs{
-		acc: start(acc), l: start(l), o: c.address(o, t, c.dim), rows: int64(len(m)), heads: int64(heads), dim: int64(c.dim),
-		ld: int64(c.padded), tokenLD: int64(c.heads * c.dim), dtype: kind(o),
+		acc: start(acc), l: start(l), o: c.address(c.o, t, c.dim), rows: int64(rows), heads: int64(heads), dim: int64(c.dim),
+		ld: int64(c.padded), tokenLD: int64(c.heads * c.dim), dtype: kind(c.o),
 	})
-	if lse.Absent() {
+	if c.lse.Absent() {
 		return
 	}
-	out := floats(lse)[(t.s.first+t.first)*c.heads+t.g*c.share:]
-	for r, top := range m {
+	out := floats(c.lse)[(t.s.first+t.first)*c.heads+t.g*c.share:]
+	for r, top := range m[:rows] {
 		out[r/heads*c.heads+r%heads] = float32(float64(top) + math.Log(float64(l[r])))
 	}
 }

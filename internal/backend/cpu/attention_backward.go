@@ -23,42 +23,58 @@ func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, k, v tensor.Ten
 	if !ok {
 		return
 	}
-	c := &attentionGrad{attention: q.attention(query, k, v, spans, a), do: do, lse: floats(lse)}
+	c := attentionGrad{attention: q.attention(query, k, v, spans, a), do: do, lse: floats(lse)}
 	rows := query.Dim(0) * c.heads
 	c.delta = q.scratch.floats(rows)
-	q.pool.split(rows, rowGrain(c.dim), func(_ *worker, lo, hi int) {
-		offset := lo * c.dim * do.DType().Size()
-		q.kernels.rowDot(rowDotArgs{
-			a: unsafe.Add(at(do), offset), b: unsafe.Add(at(o), offset), out: start(c.delta[lo:]),
-			rows: int64(hi - lo), columns: int64(c.dim), dtype: kind(do),
-		})
-	})
+	split(q, rows, rowGrain(c.dim), rowDots{a: do, b: o, out: c.delta, columns: c.dim})
 	if c.wholes() {
-		c.overBlocks(math.MaxInt, func(w *worker, t strip) { c.gradients(w, t, 0, t.s.keys, dq, dk, dv) })
+		c.dq, c.dk, c.dv = dq, dk, dv
+		run(q, c.byKeys(math.MaxInt), c)
 		return
 	}
-	none := tensor.Tensor{}
-	c.overStrips(func(w *worker, strips []strip) {
-		for _, t := range strips {
-			for g := range t.groups {
-				one := t
-				one.g, one.groups = t.g+g, 1
-				w.scratch.reset()
-				c.gradients(w, one, 0, t.seen(), dq, none, none)
-			}
-		}
-	})
-	c.overBlocks(keyBlock, func(w *worker, t strip) {
-		c.gradients(w, t, t.first, min(t.first+keyBlock, t.s.keys), none, dk, dv)
+	c.dq = dq
+	run(q, c.byQueries(), c)
+	c.dq, c.dk, c.dv = tensor.Tensor{}, dk, dv
+	run(q, c.byKeys(keyBlock), c)
+}
+
+// rowDots is out [N] = the products of rows of a and b.
+type rowDots struct {
+	a, b    tensor.Tensor
+	out     []float32
+	columns int
+}
+
+func (o *rowDots) compute(w *worker, lo, hi int) {
+	w.kernels.rowDot(rowDotArgs{
+		a: element(o.a, lo*o.columns), b: element(o.b, lo*o.columns), out: start(o.out[lo:]),
+		rows: int64(hi - lo), columns: int64(o.columns), dtype: kind(o.a),
 	})
 }
 
-// attentionGrad is one backward call.
+// attentionGrad is one walk of a backward call.
 type attentionGrad struct {
-	*attention
-	do    tensor.Tensor
-	lse   []float32
-	delta []float32 // do·o of each row
+	attention
+	do         tensor.Tensor
+	dq, dk, dv tensor.Tensor // those that this walk adds to: dq, or dk and dv, or all
+	lse        []float32
+	delta      []float32 // do·o of each row
+}
+
+// compute does the strips of a portion. A walk by keys has one block of them, any other all that the strip sees.
+func (c *attentionGrad) compute(w *worker, i, _ int) {
+	for _, t := range c.portion(i) {
+		lo, hi := 0, t.seen()
+		if c.dq.Absent() {
+			lo, hi = t.first, min(t.first+keyBlock, t.s.keys)
+		}
+		for g := range t.groups {
+			one := t
+			one.g, one.groups = t.g+g, 1
+			w.scratch.reset()
+			c.gradients(w, one, lo, hi)
+		}
+	}
 }
 
 // wholes reports whether there are enough sequences for all workers, none of them too long.
@@ -70,62 +86,63 @@ func (c *attentionGrad) wholes() bool {
 	return len(c.spans)*c.groups >= 4*c.pool.size && 4*longest*(2*c.dim+3*c.padded) <= wholeBytes
 }
 
-// overBlocks calls compute for all keys of all groups on all workers, so many at a time: strips of the tokens that may see them, all
-// from the first key on.
-func (c *attentionGrad) overBlocks(keys int, compute func(w *worker, t strip)) {
-	c.strips = c.strips[:0]
+// byKeys cuts the keys of all groups into portions of so many and returns the number of these: strips of the tokens that may see the
+// keys, all from the first key on.
+func (c *attentionGrad) byKeys(keys int) int {
+	c.strips, c.portions = c.strips[:0], c.portions[:0]
 	for _, s := range c.spans {
 		for first := 0; first < s.keys; first += min(keys, s.keys) {
 			for g := range c.groups {
+				c.portions = append(c.portions, portion{from: len(c.strips), to: len(c.strips) + 1})
 				c.strips = append(c.strips, strip{s: s, g: g, groups: 1, first: first, count: s.count - first})
 			}
 		}
 	}
-	strips := c.strips
-	c.pool.run(len(strips), func(w *worker, i int) { compute(w, strips[i]) })
+	return len(c.portions)
 }
 
-// gradients adds what the tokens of a strip and keys [lo, hi) give to dq, or to dk and dv, or to all of them: dq = ds·k, dv = pᵀ·do
-// and dk = dsᵀ·q, where p are the probabilities and ds the gradients of q·k. lo is the first key of a block.
-func (c *attentionGrad) gradients(w *worker, t strip, lo, hi int, dq, dk, dv tensor.Tensor) {
-	b := c.buffers(&w.scratch, min(t.count, c.rowTokens)*c.share, hi-lo, !dq.Absent(), !dk.Absent())
+// gradients adds what the tokens of a strip and keys [lo, hi) give: dq = ds·k, dv = pᵀ·do and dk = dsᵀ·q, where p are the
+// probabilities and ds the gradients of q·k. lo is the first key of a block.
+func (c *attentionGrad) gradients(w *worker, t strip, lo, hi int) {
+	queries, blocks := !c.dq.Absent(), !c.dk.Absent()
+	b := c.buffers(&w.scratch, min(t.count, c.rowTokens)*c.share, hi-lo, queries, blocks)
 	for first := lo; first < hi; first += keyBlock {
 		at, n := first-lo, min(keyBlock, hi-first)
 		k := c.block(nil, c.k, t, first, n)
 		c.packKeys(b.keys[at*c.dim:], k)
 		c.packKeys(b.values[at*c.dim:], c.block(nil, c.v, t, first, n))
-		if !dq.Absent() {
+		if queries {
 			c.packRows(b.right[at*c.padded:], k)
 		}
 	}
 	for from := 0; from < t.count; from += c.rowTokens {
 		tile := c.tile(t, from)
 		rows := tile.count * c.share
-		c.load(b, tile, !dk.Absent())
+		c.load(b, tile, blocks)
 		clear(b.accQ)
 		for first := lo; first < min(hi, tile.seen()); first += keyBlock {
 			at, n := first-lo, min(keyBlock, hi-first)
 			c.probabilities(b, tile, first, at, min(n, tile.seen()-first))
-			if !dq.Absent() {
+			if queries {
 				c.accumulate(b.accQ, b.ds, b.right[at*c.padded:], layoutRows, rows, min(n, tile.seen()-first), n)
 			}
-			if !dk.Absent() {
+			if blocks {
 				c.accumulate(b.accV[at*c.padded:], b.p, b.rightDO, layoutColumns, min(n, tile.seen()-first), rows, rows)
 				c.accumulate(b.accK[at*c.padded:], b.ds, b.rightQ, layoutColumns, min(n, tile.seen()-first), rows, rows)
 			}
 		}
-		for i := 0; i < tile.count && !dq.Absent(); i++ {
+		for i := 0; i < tile.count && queries; i++ {
 			one := tile
 			one.first += i
-			c.addTo(c.address(dq, one, c.dim), kind(dq), b.accQ[i*c.share*c.padded:], c.share, c.dim)
+			c.addTo(c.address(c.dq, one, c.dim), kind(c.dq), b.accQ[i*c.share*c.padded:], c.share, c.dim)
 		}
 	}
-	if dk.Absent() {
+	if !blocks {
 		return
 	}
 	head := func(x tensor.Tensor) ptr { return unsafe.Add(row(x, t.s.first+lo), t.g*c.dim*x.DType().Size()) }
-	c.addTo(head(dk), kind(dk), b.accK, hi-lo, c.groups*c.dim)
-	c.addTo(head(dv), kind(dv), b.accV, hi-lo, c.groups*c.dim)
+	c.addTo(head(c.dk), kind(c.dk), b.accK, hi-lo, c.groups*c.dim)
+	c.addTo(head(c.dv), kind(c.dv), b.accV, hi-lo, c.groups*c.dim)
 }
 
 // gradBuffers is what a strip needs.

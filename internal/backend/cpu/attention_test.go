@@ -35,7 +35,7 @@ func TestBothWalksGiveTheSameGradients(t *testing.T) {
 						t.Fatal(err)
 					}
 					queue := r.s.Queue().(*queue)
-					c := &attentionGrad{attention: queue.attention(q, k, v, queue.spans, opt)}
+					c := attentionGrad{attention: queue.attention(q, k, v, queue.spans, opt)}
 					if whole := c.wholes(); whole != (workers == 1) {
 						t.Fatalf("%d workers: whole sequences %v", workers, whole)
 					}

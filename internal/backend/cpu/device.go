@@ -44,8 +44,8 @@ func NewWith(o Options) (*Device, error) {
 	for _, name := range names {
 		if k := findKernels(name); k != nil {
 			spareProcessor(workers)
-			p := newPool(workers)
-			return &Device{kernels: k, pool: p, packed: newPackedWeights(k, p)}, nil
+			p := newPool(k, workers)
+			return &Device{kernels: k, pool: p, packed: newPackedWeights()}, nil
 		}
 	}
 	return nil, fmt.Errorf("cpu: instruction set %q is not to be had here; this machine and build have %s", o.ISA, strings.Join(InstructionSets(), ", "))

@@ -13,9 +13,12 @@ func (q *queue) Zero(x tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	bytes := raw(x)
-	q.pool.split(len(bytes), 4*elementGrain, func(_ *worker, lo, hi int) { clear(bytes[lo:hi]) })
+	split(q, x.Bytes(), 4*elementGrain, clearing{raw(x)})
 }
+
+type clearing struct{ bytes []byte }
+
+func (o *clearing) compute(_ *worker, lo, hi int) { clear(o.bytes[lo:hi]) }
 
 // Copy: y = x, converted to y's type.
 func (q *queue) Copy(y, x tensor.Tensor) {
@@ -23,20 +26,26 @@ func (q *queue) Copy(y, x tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	to, from := raw(y), raw(x)
 	switch {
 	case y.DType() == x.DType():
-		q.pool.split(len(to), 4*elementGrain, func(_ *worker, lo, hi int) { copy(to[lo:hi], from[lo:hi]) })
+		split(q, y.Bytes(), 4*elementGrain, copying{to: raw(y), from: raw(x)})
 	case y.DType() == tensor.Float64 || x.DType() == tensor.Float64:
-		backend.Raw(y.DType(), to).Decode(from, x.DType())
+		backend.Raw(y.DType(), raw(y)).Decode(raw(x), x.DType())
 	default:
-		q.pool.split(y.Len(), elementGrain, func(_ *worker, lo, hi int) {
-			q.kernels.copyRows(copyRowsArgs{
-				dst: unsafe.Add(at(y), lo*y.DType().Size()), src: unsafe.Add(at(x), lo*x.DType().Size()),
-				rows: 1, columns: int64(hi - lo), dstType: kind(y), srcType: kind(x),
-			})
-		})
+		split(q, y.Len(), elementGrain, converting{y: y, x: x})
 	}
+}
+
+type copying struct{ to, from []byte }
+
+func (o *copying) compute(_ *worker, lo, hi int) { copy(o.to[lo:hi], o.from[lo:hi]) }
+
+type converting struct{ y, x tensor.Tensor }
+
+func (o *converting) compute(w *worker, lo, hi int) {
+	w.kernels.copyRows(copyRowsArgs{
+		dst: element(o.y, lo), src: element(o.x, lo), rows: 1, columns: int64(hi - lo), dstType: kind(o.y), srcType: kind(o.x),
+	})
 }
 
 // Add: y = a + b.
@@ -51,7 +60,7 @@ func (q *queue) Add(y, a, b tensor.Tensor) {
 	case tensor.Int32:
 		addSlices(ints(y), ints(a), ints(b))
 	default:
-		q.elementwise(y, a, b, q.kernels.add)
+		q.elementwise(y, a, b, kernels.add)
 	}
 }
 
@@ -67,17 +76,21 @@ func (q *queue) GatherRows(y, x, rows tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	index := ints(rows)
-	if !q.below("index", index, x.Rows()) {
-		return
+	if q.below("index", ints(rows), x.Rows()) {
+		split(q, rows.Len(), rowGrain(y.Cols()), gathering{y: raw(y), x: raw(x), rows: ints(rows), rowBytes: rowBytes(y)})
 	}
-	bytes := y.Cols() * y.DType().Size()
-	to, from := raw(y), raw(x)
-	q.pool.split(len(index), rowGrain(y.Cols()), func(_ *worker, lo, hi int) {
-		for n := lo; n < hi; n++ {
-			copy(to[n*bytes:(n+1)*bytes], from[int(index[n])*bytes:])
-		}
-	})
+}
+
+type gathering struct {
+	y, x     []byte
+	rows     []int32
+	rowBytes int
+}
+
+func (o *gathering) compute(_ *worker, lo, hi int) {
+	for n := lo; n < hi; n++ {
+		copy(o.y[n*o.rowBytes:(n+1)*o.rowBytes], o.x[int(o.rows[n])*o.rowBytes:])
+	}
 }
 
 // ScatterRows: y[rows[n]] = x[n]; rows are distinct.
@@ -86,17 +99,21 @@ func (q *queue) ScatterRows(y, x, rows tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	index := ints(rows)
-	if !q.below("index", index, y.Rows()) || !q.distinct(index, y.Rows()) {
-		return
+	if index := ints(rows); q.below("index", index, y.Rows()) && q.distinct(index, y.Rows()) {
+		split(q, rows.Len(), rowGrain(y.Cols()), scattering{y: raw(y), x: raw(x), rows: index, rowBytes: rowBytes(y)})
 	}
-	bytes := y.Cols() * y.DType().Size()
-	to, from := raw(y), raw(x)
-	q.pool.split(len(index), rowGrain(y.Cols()), func(_ *worker, lo, hi int) {
-		for n := lo; n < hi; n++ {
-			copy(to[int(index[n])*bytes:], from[n*bytes:(n+1)*bytes])
-		}
-	})
+}
+
+type scattering struct {
+	y, x     []byte
+	rows     []int32
+	rowBytes int
+}
+
+func (o *scattering) compute(_ *worker, lo, hi int) {
+	for n := lo; n < hi; n++ {
+		copy(o.y[int(o.rows[n])*o.rowBytes:], o.x[n*o.rowBytes:(n+1)*o.rowBytes])
+	}
 }
 
 // distinct fails at the first index that occurs a second time.
@@ -127,13 +144,18 @@ func (q *queue) AddRows(y, x, rows tensor.Tensor) {
 
 // addRows: y[rows[n]-first] += x[n] for the rows that y has. Workers take columns, so the order of n is kept.
 func (q *queue) addRows(y, x, rows tensor.Tensor, first int) {
-	n, c := rows.Len(), y.Cols()
-	q.pool.split(c, max(64, elementGrain/max(n, 1)), func(_ *worker, lo, hi int) {
-		q.kernels.addRows(addRowsArgs{
-			y: unsafe.Add(at(y), lo*y.DType().Size()), x: unsafe.Add(at(x), lo*x.DType().Size()), rows: at(rows),
-			n: int64(n), yRows: int64(y.Rows()), columns: int64(hi - lo), yLD: int64(c), xLD: int64(c), first: int64(first),
-			yType: kind(y), xType: kind(x),
-		})
+	split(q, y.Cols(), max(64, elementGrain/max(rows.Len(), 1)), addingRows{y: y, x: x, rows: rows, first: first})
+}
+
+type addingRows struct {
+	y, x, rows tensor.Tensor
+	first      int
+}
+
+func (o *addingRows) compute(w *worker, lo, hi int) {
+	w.kernels.addRows(addRowsArgs{
+		y: element(o.y, lo), x: element(o.x, lo), rows: at(o.rows), n: int64(o.rows.Len()), yRows: int64(o.y.Rows()),
+		columns: int64(hi - lo), yLD: int64(o.y.Cols()), xLD: int64(o.x.Cols()), first: int64(o.first), yType: kind(o.y), xType: kind(o.x),
 	})
 }
 
@@ -152,18 +174,24 @@ func (q *queue) SumSquares(out, x tensor.Tensor) {
 			total += v * v
 		}
 	} else {
-		n := x.Len()
-		parts := (n + sumSquaresAtOnce - 1) / sumSquaresAtOnce
+		parts := (x.Len() + sumSquaresAtOnce - 1) / sumSquaresAtOnce
 		sums := unsafe.Slice((*float64)(q.scratch.bytes(8*parts)), parts)
-		q.pool.run(parts, func(_ *worker, i int) {
-			lo := i * sumSquaresAtOnce
-			q.kernels.sumSquares(sumSquaresArgs{
-				x: unsafe.Add(at(x), lo*x.DType().Size()), out: ptr(&sums[i]), n: int64(min(sumSquaresAtOnce, n-lo)), dtype: kind(x),
-			})
-		})
+		run(q, parts, summingSquares{x: x, sums: sums})
 		for _, s := range sums {
 			total += s
 		}
 	}
 	doubles(out)[0] += total
+}
+
+type summingSquares struct {
+	x    tensor.Tensor
+	sums []float64
+}
+
+func (o *summingSquares) compute(w *worker, i, _ int) {
+	lo := i * sumSquaresAtOnce
+	w.kernels.sumSquares(sumSquaresArgs{
+		x: element(o.x, lo), out: ptr(&o.sums[i]), n: int64(min(sumSquaresAtOnce, o.x.Len()-lo)), dtype: kind(o.x),
+	})
 }

@@ -8,21 +8,27 @@ func (q *queue) Embedding(y, table, ids tensor.Tensor, first int) {
 		return
 	}
 	defer q.end()
-	if !q.entries("id", ids) {
-		return
+	if q.entries("id", ids) {
+		split(q, ids.Len(), rowGrain(y.Cols()), embedding{y: raw(y), table: raw(table), ids: ints(ids), rowBytes: rowBytes(y), first: first, rows: table.Dim(0)})
 	}
-	bytes := y.Cols() * y.DType().Size()
-	to, from, id := raw(y), raw(table), ints(ids)
-	q.pool.split(len(id), rowGrain(y.Cols()), func(_ *worker, lo, hi int) {
-		for n := lo; n < hi; n++ {
-			dst := to[n*bytes : (n+1)*bytes]
-			if v := int(id[n]) - first; v >= 0 && v < table.Dim(0) {
-				copy(dst, from[v*bytes:])
-			} else {
-				clear(dst)
-			}
+}
+
+type embedding struct {
+	y, table    []byte
+	ids         []int32
+	rowBytes    int
+	first, rows int // that the table holds
+}
+
+func (o *embedding) compute(_ *worker, lo, hi int) {
+	for n := lo; n < hi; n++ {
+		dst := o.y[n*o.rowBytes : (n+1)*o.rowBytes]
+		if v := int(o.ids[n]) - o.first; v >= 0 && v < o.rows {
+			copy(dst, o.table[v*o.rowBytes:])
+		} else {
+			clear(dst)
 		}
-	})
+	}
 }
 
 // EmbeddingBackward: dtable[ids[n]-first] += dy[n], in the order of n.

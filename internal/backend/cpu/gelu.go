@@ -1,10 +1,6 @@
 package cpu
 
-import (
-	"unsafe"
-
-	"alfred/internal/tensor"
-)
+import "alfred/internal/tensor"
 
 // Gelu: y = x·Φ(x).
 func (q *queue) Gelu(y, x tensor.Tensor) {
@@ -12,7 +8,7 @@ func (q *queue) Gelu(y, x tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	q.elementwise(y, x, x, q.kernels.gelu)
+	q.elementwise(y, x, x, kernels.gelu)
 }
 
 // GeluBackward: dx = dy·(Φ(x) + x·φ(x)).
@@ -21,16 +17,19 @@ func (q *queue) GeluBackward(dx, dy, x tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	q.elementwise(dx, dy, x, q.kernels.geluBackward)
+	q.elementwise(dx, dy, x, kernels.geluBackward)
 }
 
 // elementwise runs a kernel over ranges of elements of tensors of one type.
-func (q *queue) elementwise(y, a, b tensor.Tensor, kernel func(mapArgs)) {
-	size := y.DType().Size()
-	q.pool.split(y.Len(), elementGrain, func(_ *worker, lo, hi int) {
-		kernel(mapArgs{
-			y: unsafe.Add(at(y), lo*size), a: unsafe.Add(at(a), lo*size), b: unsafe.Add(at(b), lo*size),
-			n: int64(hi - lo), dtype: kind(y),
-		})
-	})
+func (q *queue) elementwise(y, a, b tensor.Tensor, kernel func(kernels, mapArgs)) {
+	split(q, y.Len(), elementGrain, mapping{y: y, a: a, b: b, kernel: kernel})
+}
+
+type mapping struct {
+	y, a, b tensor.Tensor
+	kernel  func(kernels, mapArgs)
+}
+
+func (o *mapping) compute(w *worker, lo, hi int) {
+	o.kernel(w.kernels, mapArgs{y: element(o.y, lo), a: element(o.a, lo), b: element(o.b, lo), n: int64(hi - lo), dtype: kind(o.y)})
 }

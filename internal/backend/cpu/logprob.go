@@ -35,17 +35,16 @@ const (
 type vocabulary struct {
 	*queue
 	w    tensor.Tensor
-	kept panels // the whole weight, if it has a stamp
+	kept lease // of the whole weight, if it has a stamp
 }
 
-// vocabulary gives access to w; release must be called when the operation is done.
-func (q *queue) vocabulary(w tensor.Tensor, u use) (v vocabulary, release func()) {
-	v = vocabulary{queue: q, w: w}
-	if w.Stamp() == nil {
-		return v, func() {}
+// vocabulary gives access to w; what it keeps must be released when the operation is done.
+func (q *queue) vocabulary(w tensor.Tensor, u use) vocabulary {
+	v := vocabulary{queue: q, w: w}
+	if w.Stamp() != nil {
+		v.kept = q.packed.acquire(q, w, u)
 	}
-	v.kept, release = q.packed.acquire(w, u)
-	return v, release
+	return v
 }
 
 // columns are entries [lo, hi) as columns of h·wᵀ.
@@ -53,7 +52,7 @@ func (v vocabulary) columns(w *worker, lo, hi int) panels {
 	if v.kept.data != nil {
 		return panels{data: v.kept.from(lo), dtype: v.kept.dtype, k: v.kept.k, depth: v.kept.depth, columns: hi - lo}
 	}
-	a := packing(v.w.Slice(lo, hi), forward)
+	a := panelsOf(v.w.Slice(lo, hi), forward)
 	a.dst, a.width = w.scratch.bytes(a.packedBytes(v.kernels)), int64(v.kernels.panel())
 	v.kernels.pack(a)
 	return panels{data: a.dst, dtype: a.dstType, k: int(a.k), depth: depth(v.kernels, int(a.k), a.dstType), columns: hi - lo}
@@ -84,39 +83,59 @@ func (q *queue) LogProbStats(stats, h, w, targets tensor.Tensor, head backend.He
 	if !q.entries("target", targets) {
 		return
 	}
-	v, release := q.vocabulary(w, forward)
-	defer release()
+	v := q.vocabulary(w, forward)
+	defer v.kept.release()
 	entries, n := w.Dim(0), h.Dim(0)
 	chunks := (entries + vocabChunk - 1) / vocabChunk
 	rows := min(n, statsRows*max(1, 4*q.pool.size/max(chunks, 1))) // of a pass: enough tiles for all workers
 	sums := newVocabSums(&q.scratch, rows, (entries+keyBlock-1)/keyBlock)
 	for lo := 0; lo < n; lo += rows {
-		q.statsOf(stats, h, ints(targets), lo, min(rows, n-lo), v, sums, head)
+		part := vocabStats{vocabulary: v, h: h, head: head, targets: ints(targets), sums: sums, lo: lo, n: min(rows, n-lo)}
+		part.chunks, part.id = chunks, q.pool.products.Add(1)
+		part.out = floats(stats)[lo*statColumns:][:part.n*statColumns]
+		for r := range part.n {
+			part.out[r*statColumns+statTarget] = 0
+		}
+		run(q, chunks*((part.n+statsRows-1)/statsRows), part)
+		split(q, part.n, 8, vocabMerging{sums: sums, out: part.out})
 	}
 }
 
-// statsOf does n rows from row lo on: tiles of rows and of blocks of the vocabulary on all workers, then the sums of the blocks.
-func (q *queue) statsOf(stats, h tensor.Tensor, targets []int32, lo, n int, v vocabulary, sums vocabSums, head backend.Head) {
-	entries, scale, out := v.w.Dim(0), float32(head.Scale), floats(stats)[lo*statColumns:]
-	for r := range n {
-		out[r*statColumns+statTarget] = 0
-	}
-	left, id := v.left(h), q.pool.products.Add(1)
-	chunks := (entries + vocabChunk - 1) / vocabChunk
-	q.pool.run(chunks*((n+statsRows-1)/statsRows), func(w *worker, i int) {
-		first, from := i/chunks*statsRows, i%chunks*vocabChunk
-		rows, to := min(statsRows, n-first), min(from+vocabChunk, entries)
-		z := w.scratch.floats(rows * vocabChunk)
-		tiles := w.pack(q.kernels, left, packedLeft{id, i / chunks, 0}, lo+first, lo+first+rows, h.Dim(1))
-		v.logits(w, start(z), tiles, rows, from, to, vocabChunk)
-		q.kernels.vocabBlocks(sums.from(first).blocks(start(z), rows, from, to, vocabChunk, scale))
-		for r := range rows {
-			if t := int(targets[lo+first+r]) - head.First; t >= from && t < to {
-				out[(first+r)*statColumns+statTarget] = scale * z[r*vocabChunk+t-from]
-			}
+// vocabStats sums up the blocks of n rows from row lo on. A tile is some of the rows and a chunk of the vocabulary.
+type vocabStats struct {
+	vocabulary
+	h       tensor.Tensor
+	head    backend.Head
+	targets []int32
+	sums    vocabSums
+	out     []float32 // [n][4]: the targets' logits go here
+	lo, n   int
+	chunks  int
+	id      uint64 // of the product
+}
+
+func (o *vocabStats) compute(w *worker, i, _ int) {
+	first, from := i/o.chunks*statsRows, i%o.chunks*vocabChunk
+	rows, to := min(statsRows, o.n-first), min(from+vocabChunk, o.w.Dim(0))
+	z, scale := w.scratch.floats(rows*vocabChunk), float32(o.head.Scale)
+	tiles := w.pack(o.left(o.h), packedLeft{o.id, i / o.chunks, 0}, o.lo+first, o.lo+first+rows, o.h.Dim(1))
+	o.logits(w, start(z), tiles, rows, from, to, vocabChunk)
+	w.kernels.vocabBlocks(o.sums.from(first).blocks(start(z), rows, from, to, vocabChunk, scale))
+	for r := range rows {
+		if t := int(o.targets[o.lo+first+r]) - o.head.First; t >= from && t < to {
+			o.out[(first+r)*statColumns+statTarget] = scale * z[r*vocabChunk+t-from]
 		}
-	})
-	q.pool.split(n, 8, func(_ *worker, from, to int) { q.kernels.vocabMerge(sums.merge(start(out), from, to)) })
+	}
+}
+
+// vocabMerging adds up the blocks, by rows.
+type vocabMerging struct {
+	sums vocabSums
+	out  []float32
+}
+
+func (o *vocabMerging) compute(w *worker, lo, hi int) {
+	w.kernels.vocabMerge(o.sums.merge(start(o.out), lo, hi))
 }
 
 // vocabSums holds the maximum, Σ exp and Σ exp·z of each block of some rows.
@@ -189,24 +208,25 @@ func (q *queue) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dent
 	if !q.entries("target", targets) {
 		return
 	}
-	columns, release := q.vocabulary(w, forward)
-	defer release()
-	rows, release := q.vocabulary(w, backward)
-	defer release()
+	columns := q.vocabulary(w, forward)
+	defer columns.kept.release()
+	rows := q.vocabulary(w, backward)
+	defer rows.kept.release()
 	n, d := min(gradRows, h.Dim(0)), h.Dim(1)
 	g := logprobGrad{
 		queue: q, dh: dh, dw: dw, h: h, targets: targets, lse: lse, entropy: entropy, dlogp: dlogp, dentropy: dentropy, head: head,
 		columns: columns, rows: rows, kind: productType(q.kernels, kind(h), kind(w)), acc: q.scratch.floats(n * d),
 	}
 	g.dz = q.scratch.bytes(n * vocabGroup * elementSize(g.kind))
-	g.right = columnsOf(h)
-	g.right.k, g.right.columns, g.right.dstType = int64(n), int64(d), g.kind
-	g.right.dst = q.scratch.bytes(g.right.packedBytes(q.kernels))
+	g.pack = columnsOf(h)
+	g.pack.k, g.pack.columns, g.pack.dstType = int64(n), int64(d), g.kind
+	g.pack.dst = q.scratch.bytes(g.pack.packedBytes(q.kernels))
 	if w.Stamp() == nil {
 		g.group = q.scratch.bytes(w.DType().Size() * depth(q.kernels, min(vocabGroup, w.Dim(0)), kind(w)) * roundUp(d, q.kernels.panel()))
 	}
-	for lo := 0; lo < h.Dim(0); lo += gradRows {
-		g.rowsFrom(lo, min(gradRows, h.Dim(0)-lo))
+	for g.lo = 0; g.lo < h.Dim(0); g.lo += gradRows {
+		g.n = min(gradRows, h.Dim(0)-g.lo)
+		g.someRows()
 	}
 }
 
@@ -221,36 +241,41 @@ type logprobGrad struct {
 	kind    int32      // of dz in products: that of the hidden states where the kernels multiply such, else float32
 	dz      ptr        // [rows][vocabGroup]
 	acc     []float32  // [rows][D] chains of dh
-	right   packArgs   // h as the right operand of dzᵀ·h
+	pack    packArgs   // of h as the right operand of dzᵀ·h
 	group   ptr        // panels of a group of the vocabulary, for a weight without a stamp
+
+	// What is being worked on.
+	lo, n      int    // rows of h from lo on
+	id         uint64 // of their product with w
+	right      panels // they as the right operand of dzᵀ·h
+	first, end int    // group of the vocabulary
+	chunk      int    // entries of a tile
 }
 
-// rowsFrom does n rows from row lo on.
-func (g *logprobGrad) rowsFrom(lo, n int) {
-	entries, d := g.dw.Dim(0), g.h.Dim(1)
+// someRows does n rows from row lo on.
+func (g *logprobGrad) someRows() {
 	clear(g.acc)
-	part := g.right
-	part.src, part.k = row(g.h, lo), int64(n)
-	right := packPanels(g.kernels, g.pool, part, part.dst)
-	left, id := g.columns.left(g.h), g.pool.products.Add(1)
-	for first := 0; first < entries; first += vocabGroup {
-		end := min(first+vocabGroup, entries)
-		chunk := g.chunkOf(end - first)
-		g.pool.run((end-first+chunk-1)/chunk, func(w *worker, i int) {
-			from := first + i*chunk
-			tiles := w.pack(g.kernels, left, packedLeft{id, 0, 0}, lo, lo+n, d)
-			g.chunk(w, tiles, right, lo, n, first, from, min(from+chunk, end))
-		})
-		g.chains(n, first, end)
+	part := g.pack
+	part.src, part.k = row(g.h, g.lo), int64(g.n)
+	g.right, g.id = g.packPanels(part, part.dst), g.pool.products.Add(1)
+	for g.first = 0; g.first < g.dw.Dim(0); g.first = g.end {
+		g.end = min(g.first+vocabGroup, g.dw.Dim(0))
+		g.chunk = g.chunkOf(g.end - g.first)
+		run(g.queue, (g.end-g.first+g.chunk-1)/g.chunk, *g)
+		g.chains()
 	}
 	g.kernels.copyRows(copyRowsArgs{
-		dst: row(g.dh, lo), src: start(g.acc), rows: 1, columns: int64(n * d), dstType: kind(g.dh), srcType: float32Type, add: 1,
+		dst: row(g.dh, g.lo), src: start(g.acc), rows: 1, columns: int64(g.n * g.h.Dim(1)), dstType: kind(g.dh), srcType: float32Type, add: 1,
 	})
 }
 
-// chunk computes dz for entries [from, to) and adds dzᵀ·h to their rows of dw.
-func (g *logprobGrad) chunk(w *worker, tiles ptr, right panels, lo, n, first, from, to int) {
-	dz, d := unsafe.Add(g.dz, (from-first)*elementSize(g.kind)), g.h.Dim(1)
+// compute finds dz for a chunk of the group and adds dzᵀ·h to its rows of dw.
+func (g *logprobGrad) compute(w *worker, i, _ int) {
+	lo, n, d := g.lo, g.n, g.h.Dim(1)
+	from := g.first + i*g.chunk
+	to := min(from+g.chunk, g.end)
+	tiles := w.pack(g.columns.left(g.h), packedLeft{g.id, 0, 0}, lo, lo+n, d)
+	dz := unsafe.Add(g.dz, (from-g.first)*elementSize(g.kind))
 	z, ld := dz, vocabGroup
 	if g.kind != float32Type {
 		ld = vocabChunk
@@ -273,20 +298,20 @@ func (g *logprobGrad) chunk(w *worker, tiles ptr, right panels, lo, n, first, fr
 	part.dst = w.scratch.bytes(elementSize(g.kind) * depth(g.kernels, n, g.kind) * (to - from))
 	g.kernels.pack(part)
 	g.kernels.multiply(multiplyArgs{
-		a: part.dst, b: right.data, y: row(g.dw, from), k: int64(n), rows: int64(to - from), columns: int64(d), ld: int64(d),
-		panelStride: int64(right.depth * g.kernels.panel()), layout: layoutTiles, aType: g.kind, bType: g.kind, yType: float32Type, mode: resume,
+		a: part.dst, b: g.right.data, y: row(g.dw, from), k: int64(n), rows: int64(to - from), columns: int64(d), ld: int64(d),
+		panelStride: int64(g.right.depth * g.kernels.panel()), layout: layoutTiles, aType: g.kind, bType: g.kind, yType: float32Type, mode: resume,
 	})
 }
 
-// chains continues the chains of dh over entries [first, end).
-func (g *logprobGrad) chains(n, first, end int) {
+// chains continues the chains of dh over the group.
+func (g *logprobGrad) chains() {
 	d := g.h.Dim(1)
-	right, rightRow := g.rows.kept, first
+	right, rightRow := g.rows.kept.panels, g.first
 	if right.data == nil {
-		right, rightRow = packPanels(g.kernels, g.pool, packing(g.rows.w.Slice(first, end), backward), g.group), 0
+		right, rightRow = g.packPanels(panelsOf(g.rows.w.Slice(g.first, g.end), backward), g.group), 0
 	}
 	g.multiply(product{
-		m: n, n: d, left: packArgs{src: g.dz, srcType: g.kind, ld: vocabGroup, k: int64(end - first), transposed: 1},
+		m: g.n, n: d, left: packArgs{src: g.dz, srcType: g.kind, ld: vocabGroup, k: int64(g.end - g.first), transposed: 1},
 		right: right, rightRow: rightRow, y: start(g.acc), ld: d, yType: float32Type, mode: resume,
 	})
 }

@@ -84,20 +84,29 @@ func (q *queue) multiply(p product) {
 	}
 	p.left.dstType = productType(q.kernels, p.left.srcType, p.right.dtype)
 	c := q.cut(p)
+	tiles := c.parts()
 	if 2*p.m*int(p.left.k)*p.n < serialFlops {
-		q.pool.run(1, func(w *worker, _ int) {
-			for i := range c.parts() {
-				q.multiplyPart(w, p, c, i)
-			}
-		})
-		return
+		tiles = 1
 	}
-	q.pool.run(c.parts(), func(w *worker, i int) { q.multiplyPart(w, p, c, i) })
+	share(q, c.parts(), tiles, multiplying{p, c})
 }
 
-func (q *queue) multiplyPart(w *worker, p product, c cutting, i int) {
+type multiplying struct {
+	product
+	cutting
+}
+
+func (o *multiplying) compute(w *worker, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		o.multiply(w, i)
+	}
+}
+
+// multiply computes part i.
+func (o *multiplying) multiply(w *worker, i int) {
+	p, c := &o.product, &o.cutting
 	block, fromPanel, toPanel := c.part(i)
-	width, k := q.kernels.panel(), int(p.left.k)
+	width, k := w.kernels.panel(), int(p.left.k)
 	lo, hi := block*p.m/c.blocks, (block+1)*p.m/c.blocks
 	col, end := fromPanel*width, min(toPanel*width, p.n)
 	offset := lo*p.ld + col
@@ -113,9 +122,9 @@ func (q *queue) multiplyPart(w *worker, p product, c cutting, i int) {
 	}
 	for first := 0; first == 0 || first < k; first += c.slab {
 		deep := min(c.slab, k-first)
-		t.a, t.k = w.pack(q.kernels, p.left, packedLeft{c.id, block, first}, lo, hi, deep), int64(deep)
+		t.a, t.k = w.pack(p.left, packedLeft{c.id, block, first}, lo, hi, deep), int64(deep)
 		t.b = unsafe.Add(p.right.from(col), (p.rightRow+first)*width*elementSize(p.right.dtype))
-		q.kernels.multiply(t)
+		w.kernels.multiply(t)
 	}
 }
 
@@ -127,16 +136,16 @@ type packedLeft struct {
 }
 
 // pack gives rows [lo, hi) of a left operand as tiles, deep terms from term is.first on.
-func (w *worker) pack(k kernels, left packArgs, is packedLeft, lo, hi, deep int) ptr {
+func (w *worker) pack(left packArgs, is packedLeft, lo, hi, deep int) ptr {
 	if w.holds == is {
 		return w.tiles
 	}
 	w.holds = packedLeft{} // of no product, in case that there is no memory
 	w.left.reset()
-	w.tiles = w.left.bytes(elementSize(left.dstType) * depth(k, deep, left.dstType) * (hi - lo))
+	w.tiles = w.left.bytes(elementSize(left.dstType) * depth(w.kernels, deep, left.dstType) * (hi - lo))
 	left.src = unsafe.Add(left.columnsFrom(lo), is.first*left.step())
-	left.dst, left.k, left.columns, left.width, left.balanced = w.tiles, int64(deep), int64(hi-lo), int64(k.rowTile()), 1
-	k.pack(left)
+	left.dst, left.k, left.columns, left.width, left.balanced = w.tiles, int64(deep), int64(hi-lo), int64(w.kernels.rowTile()), 1
+	w.kernels.pack(left)
 	w.holds = is
 	return w.tiles
 }
@@ -159,10 +168,10 @@ func (q *queue) MatMul(y, x, w tensor.Tensor, e backend.Epilogue) {
 	if x.Dim(0) == 0 {
 		return
 	}
-	right, release := q.panels(w, forward)
-	defer release()
+	right := q.panels(w, forward)
+	defer right.release()
 	q.multiply(product{
-		m: x.Dim(0), n: w.Dim(0), left: rowsOf(x), right: right,
+		m: x.Dim(0), n: w.Dim(0), left: rowsOf(x), right: right.panels,
 		y: at(y), ld: w.Dim(0), yType: kind(y), bias: at(e.Bias), residual: at(e.Residual), mode: store,
 	})
 }
@@ -176,10 +185,10 @@ func (q *queue) MatMulInput(dx, dy, w tensor.Tensor) {
 	if dy.Dim(0) == 0 {
 		return
 	}
-	right, release := q.panels(w, backward)
-	defer release()
+	right := q.panels(w, backward)
+	defer right.release()
 	q.multiply(product{
-		m: dy.Dim(0), n: w.Dim(1), left: rowsOf(dy), right: right,
+		m: dy.Dim(0), n: w.Dim(1), left: rowsOf(dy), right: right.panels,
 		y: at(dx), ld: w.Dim(1), yType: kind(dx), mode: add,
 	})
 }
@@ -201,7 +210,7 @@ func (q *queue) MatMulWeight(dw, dy, x tensor.Tensor) {
 			q.scratch.reset()
 			q.multiply(product{
 				m: dy.Dim(1), n: int(a.columns), left: columnsOf(dy.Slice(first, min(first+rows, n))),
-				right: packPanels(q.kernels, q.pool, a, q.scratch.bytes(a.packedBytes(q.kernels))),
+				right: q.packPanels(a, q.scratch.bytes(a.packedBytes(q.kernels))),
 				y:     unsafe.Add(at(dw), 4*c), ld: i, yType: float32Type, mode: resume,
 			})
 		}
@@ -214,20 +223,23 @@ func (q *queue) SumRows(db, dy tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	n, o := dy.Dim(0), dy.Dim(1)
-	out := floats(db)
-	q.pool.split(o, max(64, 1<<16/max(n, 1)), func(w *worker, lo, hi int) {
-		part := w.scratch.floats(hi - lo)
-		for first := 0; first < n; first += sumRowsAtOnce {
-			q.kernels.sumRows(sumRowsArgs{
-				out: start(part), x: unsafe.Add(row(dy, first), lo*elementSize(kind(dy))),
-				rows: int64(min(sumRowsAtOnce, n-first)), columns: int64(hi - lo), ld: int64(o), dtype: kind(dy),
-			})
-			for i, v := range part {
-				out[lo+i] += v
-			}
+	split(q, dy.Dim(1), max(64, 1<<16/max(dy.Dim(0), 1)), summingRows{db: db, dy: dy})
+}
+
+type summingRows struct{ db, dy tensor.Tensor }
+
+func (o *summingRows) compute(w *worker, lo, hi int) {
+	out, part := floats(o.db)[lo:hi], w.scratch.floats(hi-lo)
+	n, columns := o.dy.Dim(0), o.dy.Dim(1)
+	for first := 0; first < n; first += sumRowsAtOnce {
+		w.kernels.sumRows(sumRowsArgs{
+			out: start(part), x: element(o.dy, first*columns+lo),
+			rows: int64(min(sumRowsAtOnce, n-first)), columns: int64(hi - lo), ld: int64(columns), dtype: kind(o.dy),
+		})
+		for i, v := range part {
+			out[i] += v
 		}
-	})
+	}
 }
 
 // sumRowsAtOnce is how many rows are summed before the sum is added to the result: fewer roundings than one long chain.

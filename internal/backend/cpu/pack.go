@@ -43,8 +43,8 @@ func productType(of kernels, left, right int32) int32 {
 	return float32Type
 }
 
-// packing describes how to make panels of w.
-func packing(w tensor.Tensor, u use) packArgs {
+// panelsOf describes how to make panels of w.
+func panelsOf(w tensor.Tensor, u use) packArgs {
 	o, i := w.Dim(0), w.Dim(1)
 	a := packArgs{src: at(w), ld: int64(i), srcType: kind(w), dstType: kind(w)}
 	if u == forward {
@@ -81,18 +81,25 @@ func (a packArgs) packedBytes(of kernels) int {
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
 // packPanels fills dst with the panels that a describes, on all workers.
-func packPanels(k kernels, p *pool, a packArgs, dst ptr) panels {
-	width := k.panel()
-	count := (int(a.columns) + width - 1) / width
-	deep := depth(k, int(a.k), a.dstType)
+func (q *queue) packPanels(a packArgs, dst ptr) panels {
+	width := q.kernels.panel()
+	deep := depth(q.kernels, int(a.k), a.dstType)
 	panelBytes := deep * width * elementSize(a.dstType)
-	p.split(count, max(1, 1<<16/max(panelBytes, 1)), func(_ *worker, lo, hi int) {
-		part := a
-		part.src, part.dst = a.columnsFrom(lo*width), unsafe.Add(dst, lo*panelBytes)
-		part.columns, part.width = min(a.columns-int64(lo*width), int64((hi-lo)*width)), int64(width)
-		k.pack(part)
-	})
+	a.dst, a.width = dst, int64(width)
+	split(q, (int(a.columns)+width-1)/width, max(1, 1<<16/max(panelBytes, 1)), packing{all: a, panelBytes: panelBytes})
 	return panels{data: dst, dtype: a.dstType, k: int(a.k), depth: deep, columns: int(a.columns)}
+}
+
+type packing struct {
+	all        packArgs
+	panelBytes int
+}
+
+func (o *packing) compute(w *worker, lo, hi int) {
+	a, width := o.all, int(o.all.width)
+	a.src, a.dst = a.columnsFrom(lo*width), unsafe.Add(a.dst, lo*o.panelBytes)
+	a.columns = min(a.columns-int64(lo*width), int64((hi-lo)*width))
+	w.kernels.pack(a)
 }
 
 // from is the panels from column c on, a multiple of the panel width.
@@ -101,8 +108,6 @@ func (p panels) from(c int) ptr { return unsafe.Add(p.data, c*p.depth*elementSiz
 // packedWeights keeps the panels of weights that have a Stamp, and makes them anew when the version has changed. Panels of a
 // Stamp that is no longer reachable are given back.
 type packedWeights struct {
-	kernels kernels
-	pool    *pool
 	mu      sync.Mutex
 	entries map[packedKey]*packedWeight
 	bytes   int
@@ -124,8 +129,8 @@ type packedWeight struct {
 	panels  panels
 }
 
-func newPackedWeights(k kernels, p *pool) *packedWeights {
-	return &packedWeights{kernels: k, pool: p, entries: map[packedKey]*packedWeight{}}
+func newPackedWeights() *packedWeights {
+	return &packedWeights{entries: map[packedKey]*packedWeight{}}
 }
 
 func (c *packedWeights) size() int {
@@ -161,31 +166,42 @@ func (c *packedWeights) drop(key packedKey) {
 	}
 }
 
-// acquire gives the panels of the present version of w and keeps them in place until release is called.
-func (c *packedWeights) acquire(w tensor.Tensor, u use) (p panels, release func()) {
+// acquire gives the panels of the present version of w, which q packs if nobody has.
+func (c *packedWeights) acquire(q *queue, w tensor.Tensor, u use) lease {
 	e, version := c.entry(w, u), w.Version()
 	for {
 		e.RLock()
 		if e.buf != nil && e.version == version {
-			return e.panels, func() {
-				e.RUnlock()
-				runtime.KeepAlive(w)
-			}
+			return lease{e.panels, e, w.Stamp()}
 		}
 		e.RUnlock()
-		c.renew(e, w, u, version)
+		c.renew(e, q, w, u, version)
 	}
 }
 
-func (c *packedWeights) renew(e *packedWeight, w tensor.Tensor, u use, version uint64) {
+// lease is panels that stay in place until release is called.
+type lease struct {
+	panels
+	entry *packedWeight // nil for panels that were made for one operation
+	stamp *tensor.Stamp // without which the entry goes
+}
+
+func (l lease) release() {
+	if l.entry != nil {
+		l.entry.RUnlock()
+		runtime.KeepAlive(l.stamp)
+	}
+}
+
+func (c *packedWeights) renew(e *packedWeight, q *queue, w tensor.Tensor, u use, version uint64) {
 	e.Lock()
 	defer e.Unlock()
 	if e.buf != nil && e.version == version {
 		return // another stream was faster
 	}
-	a := packing(w, u)
+	a := panelsOf(w, u)
 	if e.buf == nil {
-		buf, err := newBuffer(max(1, a.packedBytes(c.kernels)))
+		buf, err := newBuffer(max(1, a.packedBytes(q.kernels)))
 		if err != nil {
 			panic(outOfMemory{err})
 		}
@@ -194,14 +210,14 @@ func (c *packedWeights) renew(e *packedWeight, w tensor.Tensor, u use, version u
 		c.bytes += buf.Size()
 		c.mu.Unlock()
 	}
-	e.panels, e.version = packPanels(c.kernels, c.pool, a, start(e.buf.bytes)), version
+	e.panels, e.version = q.packPanels(a, start(e.buf.bytes)), version
 }
 
 // panels are w packed for u: kept ones when w has a stamp, else made for this operation.
-func (q *queue) panels(w tensor.Tensor, u use) (p panels, release func()) {
+func (q *queue) panels(w tensor.Tensor, u use) lease {
 	if w.Stamp() != nil {
-		return q.packed.acquire(w, u)
+		return q.packed.acquire(q, w, u)
 	}
-	a := packing(w, u)
-	return packPanels(q.kernels, q.pool, a, q.scratch.bytes(a.packedBytes(q.kernels))), func() {}
+	a := panelsOf(w, u)
+	return lease{panels: q.packPanels(a, q.scratch.bytes(a.packedBytes(q.kernels)))}
 }

@@ -29,6 +29,7 @@ func spareProcessor(workers int) {
 
 // worker is the right to compute, with the temporary memory that goes with it, and at times a goroutine that waits for tiles.
 type worker struct {
+	kernels kernels
 	scratch scratch
 	left    scratch    // tiles
 	tiles   ptr        // of a left operand, kept from one part of a product to the next
@@ -37,9 +38,10 @@ type worker struct {
 	yielded time.Time           // when its goroutine last told the scheduler that it is alive
 	waiting atomic.Bool         // a goroutine waits, and takes next
 	next    atomic.Pointer[job] // what it shall help with
+	helping func()              // help, for its goroutine: made once, since starting one with arguments allocates
 }
 
-// pool bounds how many tiles are computed at a time, whichever streams they belong to. The caller of run computes too.
+// pool bounds how many tiles are computed at a time, whichever streams they belong to. Who has tiles to compute computes too.
 type pool struct {
 	size     int
 	products atomic.Uint64 // so far; each has a number of its own
@@ -51,11 +53,13 @@ type pool struct {
 	free    []bool    // by index
 }
 
-func newPool(size int) *pool {
+func newPool(k kernels, size int) *pool {
 	p := &pool{size: size}
 	p.freed.L = &p.mu
 	for i := range size {
-		p.workers, p.free = append(p.workers, &worker{index: i}), append(p.free, true)
+		w := &worker{kernels: k, index: i}
+		w.helping = w.help
+		p.workers, p.free = append(p.workers, w), append(p.free, true)
 	}
 	return p
 }
@@ -95,50 +99,135 @@ func (p *pool) giveBack(w *worker) {
 	p.freed.Signal()
 }
 
-// run calls tile for each i in [0, n), on as many workers as are free, and returns when all are done. Which worker computes
-// which tile is left to chance, so no result may depend on it. A panic in a tile becomes one of the caller.
-func (p *pool) run(n int, tile func(w *worker, i int)) {
+// operation is something that is computed in tiles: compute does elements lo to hi of it. Which worker gets which tile is left to
+// chance, so no result may depend on it.
+type operation interface {
+	compute(w *worker, lo, hi int)
+}
+
+// operationOn is an operation whose operands are a T.
+type operationOn[T any] interface {
+	*T
+	operation
+}
+
+// run computes op, each of its n elements as a tile, on as many workers as are free, and returns when all are done. A panic in a
+// tile becomes one of the caller.
+func run[T any, O operationOn[T]](q *queue, n int, op T) {
+	share[T, O](q, n, n, op)
+}
+
+// split is run for tiles of at least grain elements, about four for each worker.
+func split[T any, O operationOn[T]](q *queue, n, grain int, op T) {
+	share[T, O](q, n, min(n, max(1, min(n/max(grain, 1), 4*q.pool.size))), op)
+}
+
+// share computes the n elements of op in so many tiles. Helpers look at op, so it cannot lie on the caller's stack, where a closure
+// would be allocated for each operation: it is copied to a place that the queue keeps for operations of its type.
+func share[T any, O operationOn[T]](q *queue, n, tiles int, op T) {
 	if n <= 0 {
 		return
 	}
+	at := place[T](&q.job)
+	*at = op
+	q.job.run(q.pool, O(at), n, tiles)
+	*at = *new(T) // the operands are not kept
+}
+
+// place is j's for operations of type T.
+func place[T any](j *job) *T {
+	for _, p := range j.places {
+		if t, ok := p.(*T); ok {
+			return t
+		}
+	}
+	t := new(T)
+	j.places = append(j.places, t)
+	return t
+}
+
+// job is what a queue has for the pool to do, one operation after the other. It can be used again, since a helper looks at it only
+// between being counted by the caller and its Done, for which the caller waits.
+type job struct {
+	places []any // of operations that have run, one of each type
+
+	pool     *pool
+	op       operation // at work
+	n, tiles int64
+	next     atomic.Int64   // tile
+	running  atomic.Int64   // helpers at work
+	helpers  sync.WaitGroup // the same, for a caller that has lost its patience
+	panicked atomic.Pointer[any]
+}
+
+func (j *job) run(p *pool, op operation, n, tiles int) {
 	own := p.take()
-	if n == 1 {
+	if tiles == 1 {
 		defer p.giveBack(own)
 		own.scratch.reset()
-		tile(own, 0)
+		op.compute(own, 0, n)
 		return
 	}
-	j := &job{pool: p, n: int64(n), tile: tile}
-	for range min(n, p.size) - 1 {
+	j.pool, j.op, j.n, j.tiles = p, op, int64(n), int64(tiles)
+	j.next.Store(0)
+	for range min(tiles, p.size) - 1 {
 		w := p.takeHelper()
 		if w == nil {
 			break
 		}
 		j.running.Add(1)
 		j.helpers.Add(1)
-		if w.waiting.CompareAndSwap(true, false) {
-			w.next.Store(j)
-		} else {
-			go p.help(w, j)
-		}
+		w.start(j)
 	}
 	j.work(own)
 	for since := time.Now(); j.running.Load() > 0 && time.Since(since) < patience; {
 	}
 	j.helpers.Wait()
 	if r := j.panicked.Load(); r != nil {
+		j.panicked.Store(nil)
 		panic(*r)
 	}
 }
 
-// help works on j, and on what comes soon after.
-func (p *pool) help(w *worker, j *job) {
-	for j != nil {
+// work computes tiles until none is left and gives the worker back.
+func (j *job) work(w *worker) {
+	defer j.leave(w)
+	for i := j.next.Add(1) - 1; i < j.tiles; i = j.next.Add(1) - 1 {
+		if time.Since(w.yielded) > timeSlice {
+			runtime.Gosched()
+			w.yielded = time.Now()
+		}
+		w.scratch.reset()
+		j.op.compute(w, int(i*j.n/j.tiles), int((i+1)*j.n/j.tiles))
+	}
+}
+
+// leave gives the worker back. When it has panicked, no more tiles are begun.
+func (j *job) leave(w *worker) {
+	if r := recover(); r != nil {
+		cause := r // r itself stays on the stack
+		j.panicked.CompareAndSwap(nil, &cause)
+		j.next.Store(j.tiles)
+	}
+	j.pool.giveBack(w)
+}
+
+// start makes w's goroutine help with j, a new one unless one is waiting.
+func (w *worker) start(j *job) {
+	waits := w.waiting.CompareAndSwap(true, false)
+	w.next.Store(j)
+	if !waits {
+		go w.helping()
+	}
+}
+
+// help works on the next job, and on what comes soon after.
+func (w *worker) help() {
+	for j := w.next.Swap(nil); j != nil; j = w.wait() {
 		w.waiting.Store(true)
 		j.work(w)
 		j.running.Add(-1)
 		j.helpers.Done()
-		j = w.wait()
 	}
 }
 
@@ -157,42 +246,6 @@ func (w *worker) wait() *job {
 			return j
 		}
 	}
-}
-
-// job is one call of run.
-type job struct {
-	pool     *pool
-	n        int64
-	tile     func(w *worker, i int)
-	next     atomic.Int64
-	running  atomic.Int64   // helpers at work
-	helpers  sync.WaitGroup // the same, for a caller that has lost its patience
-	panicked atomic.Pointer[any]
-}
-
-// work computes tiles until none is left and gives the worker back.
-func (j *job) work(w *worker) {
-	defer func() {
-		if r := recover(); r != nil {
-			j.panicked.CompareAndSwap(nil, &r)
-			j.next.Store(j.n)
-		}
-		j.pool.giveBack(w)
-	}()
-	for i := j.next.Add(1) - 1; i < j.n; i = j.next.Add(1) - 1 {
-		if time.Since(w.yielded) > timeSlice {
-			runtime.Gosched()
-			w.yielded = time.Now()
-		}
-		w.scratch.reset()
-		j.tile(w, int(i))
-	}
-}
-
-// split cuts [0, n) into ranges of at least grain and calls work for each, about four ranges for each worker.
-func (p *pool) split(n, grain int, work func(w *worker, lo, hi int)) {
-	parts := max(1, min(n/max(grain, 1), 4*p.size))
-	p.run(min(parts, n), func(w *worker, i int) { work(w, i*n/parts, (i+1)*n/parts) })
 }
 
 func (p *pool) scratchBytes() int {

@@ -12,22 +12,23 @@ import (
 // a time than there are, each with its own worker.
 func TestPoolComputesEachTileOnce(t *testing.T) {
 	const size, callers, rounds = 3, 4, 300
-	p := newPool(size)
+	p := newPool(nil, size)
 	var inUse [size]atomic.Bool
 	var group sync.WaitGroup
 	for c := range callers {
 		group.Go(func() {
+			q := &queue{pool: p}
 			for round := range rounds {
 				n := 1 + (c*31+round)%17
 				counts := make([]atomic.Int32, n)
-				p.run(n, func(w *worker, i int) {
+				run(q, n, function(func(w *worker, i int) {
 					if inUse[w.index].Swap(true) {
 						t.Errorf("worker %d computes two tiles at a time", w.index)
 					}
 					counts[i].Add(1)
 					runtime.Gosched()
 					inUse[w.index].Store(false)
-				})
+				}))
 				for i := range counts {
 					if k := counts[i].Load(); k != 1 {
 						t.Errorf("tile %d of %d was computed %d times", i, n, k)
@@ -49,7 +50,7 @@ func TestPoolComputesEachTileOnce(t *testing.T) {
 
 // A panic in a tile reaches the caller, whoever computed it, and the workers live on.
 func TestPoolPanicReachesCaller(t *testing.T) {
-	p := newPool(2)
+	q := &queue{pool: newPool(nil, 2)}
 	for round := range 100 {
 		func() {
 			defer func() {
@@ -57,15 +58,15 @@ func TestPoolPanicReachesCaller(t *testing.T) {
 					t.Fatalf("round %d: recovered %v", round, r)
 				}
 			}()
-			p.run(5, func(_ *worker, i int) {
+			run(q, 5, function(func(_ *worker, i int) {
 				if i == round%5 {
 					panic("tile")
 				}
-			})
+			}))
 		}()
 	}
 	var done atomic.Int32
-	p.run(4, func(*worker, int) { done.Add(1) })
+	run(q, 4, function(func(*worker, int) { done.Add(1) }))
 	if done.Load() != 4 {
 		t.Errorf("%d tiles of 4", done.Load())
 	}
@@ -73,9 +74,9 @@ func TestPoolPanicReachesCaller(t *testing.T) {
 
 // Helpers wait for a while and end: a device that is not used holds no goroutine.
 func TestPoolHelpersEnd(t *testing.T) {
-	p := newPool(4)
+	q := &queue{pool: newPool(nil, 4)}
 	before := runtime.NumGoroutine()
-	p.run(8, func(*worker, int) { time.Sleep(time.Millisecond) })
+	run(q, 8, function(func(*worker, int) { time.Sleep(time.Millisecond) }))
 	for range 1000 {
 		if runtime.NumGoroutine() <= before {
 			return

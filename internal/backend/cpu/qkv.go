@@ -23,15 +23,23 @@ func (q *queue) splitQKV(name string, query, key, value, qkv tensor.Tensor, r ba
 	if !r.Cos.Absent() && !q.below("position", ints(r.Positions), r.Cos.Dim(0)) {
 		return
 	}
-	q.pool.split(qkv.Dim(0), rowGrain(qkv.Dim(1)), func(_ *worker, lo, hi int) {
-		a := splitQKVArgs{
-			q: row(query, lo), k: row(key, lo), v: row(value, lo), qkv: row(qkv, lo), cos: at(r.Cos), sin: at(r.Sin),
-			rows: int64(hi - lo), heads: int64(query.Dim(1)), groups: int64(key.Dim(1)), dim: int64(query.Dim(2)),
-			dtype: kind(qkv), backward: backward,
-		}
-		if a.cos != nil {
-			a.positions = row(r.Positions, lo)
-		}
-		q.kernels.splitQKV(a)
-	})
+	split(q, qkv.Dim(0), rowGrain(qkv.Dim(1)), splittingQKV{q: query, k: key, v: value, qkv: qkv, rotary: r, backward: backward})
+}
+
+type splittingQKV struct {
+	q, k, v, qkv tensor.Tensor
+	rotary       backend.Rotary
+	backward     int32
+}
+
+func (o *splittingQKV) compute(w *worker, lo, hi int) {
+	a := splitQKVArgs{
+		q: row(o.q, lo), k: row(o.k, lo), v: row(o.v, lo), qkv: row(o.qkv, lo), cos: at(o.rotary.Cos), sin: at(o.rotary.Sin),
+		rows: int64(hi - lo), heads: int64(o.q.Dim(1)), groups: int64(o.k.Dim(1)), dim: int64(o.q.Dim(2)),
+		dtype: kind(o.qkv), backward: o.backward,
+	}
+	if a.cos != nil {
+		a.positions = row(o.rotary.Positions, lo)
+	}
+	w.kernels.splitQKV(a)
 }

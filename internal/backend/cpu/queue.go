@@ -13,6 +13,7 @@ type queue struct {
 	kernels  kernels
 	pool     *pool
 	packed   *packedWeights
+	job      job
 	scratch  scratch
 	spans    []span    // of the running attention
 	strips   []strip   // of the running attention
@@ -111,13 +112,17 @@ func at(t tensor.Tensor) ptr {
 	return ptr(unsafe.SliceData(t.Buffer().(tensor.HostBuffer).Host()[t.Offset():]))
 }
 
-// row is the address of row i of the leading dimension.
-func row(t tensor.Tensor, i int) ptr {
+// element is the address of element i, row that of row i of the leading dimension.
+func element(t tensor.Tensor, i int) ptr {
 	if t.Absent() {
 		return nil
 	}
-	return unsafe.Add(at(t), i*t.Cols()*t.DType().Size())
+	return unsafe.Add(at(t), i*t.DType().Size())
 }
+
+func row(t tensor.Tensor, i int) ptr { return element(t, i*t.Cols()) }
+
+func rowBytes(t tensor.Tensor) int { return t.Cols() * t.DType().Size() }
 
 // raw, floats, doubles and ints are the elements of t.
 func raw(t tensor.Tensor) []byte        { return unsafe.Slice((*byte)(at(t)), t.Bytes()) }
@@ -146,7 +151,7 @@ func (q *queue) Download(dst backend.Host, src tensor.Tensor) backend.Event {
 		defer q.end()
 		dst.Decode(raw(src), src.DType())
 	}
-	return done{q.err}
+	return q.Record()
 }
 
 // Enqueue runs fn at once.
@@ -160,7 +165,12 @@ func (q *queue) Enqueue(name string, reads, writes []tensor.Tensor, fn func() er
 }
 
 // Record gives an event that has happened.
-func (q *queue) Record() backend.Event { return done{q.err} }
+func (q *queue) Record() backend.Event {
+	if q.err != nil {
+		return failed{q.err}
+	}
+	return done{}
+}
 
 // WaitFor takes over the other queue's error: what it should have produced is not there.
 func (q *queue) WaitFor(e backend.Event) {
@@ -172,7 +182,12 @@ func (q *queue) WaitFor(e backend.Event) {
 // Sync reports the first error.
 func (q *queue) Sync() error { return q.err }
 
-// done is a point in the past, with the first error up to it.
-type done struct{ err error }
+// done is a point in the past up to which all went well.
+type done struct{}
 
-func (d done) Wait() error { return d.err }
+func (done) Wait() error { return nil }
+
+// failed is a point in the past, with the first error up to it.
+type failed struct{ err error }
+
+func (f failed) Wait() error { return f.err }

@@ -15,6 +15,15 @@ type Roofline struct {
 	Copy              float64 // bytes/s read and written, added up, when memory is copied
 }
 
+// function is an operation in one place, for where it does not matter that it is allocated.
+type function func(w *worker, i int)
+
+func (f *function) compute(w *worker, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		(*f)(w, i)
+	}
+}
+
 // Roofline measures for about a second. The best of many short runs counts: other work on the machine lowers a rate, nothing
 // raises it.
 func (d *Device) Roofline() (r Roofline, err error) {
@@ -24,11 +33,12 @@ func (d *Device) Roofline() (r Roofline, err error) {
 	}
 	s := d.Stream()
 	s.Use(arena)
+	q := s.Queue().(*queue)
 	rate := func(tile func(i int) (work float64)) float64 {
 		best, work := math.Inf(1), make([]float64, d.pool.size)
 		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
 			begin := time.Now()
-			d.pool.run(d.pool.size, func(_ *worker, i int) { work[i] = tile(i) })
+			run(q, d.pool.size, function(func(_ *worker, i int) { work[i] = tile(i) }))
 			best = min(best, time.Since(begin).Seconds())
 		}
 		return work[0] * float64(d.pool.size) / best

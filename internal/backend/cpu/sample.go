@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 	"slices"
+	"unsafe"
 
 	"alfred/internal/backend"
 	"alfred/internal/tensor"
@@ -17,30 +18,38 @@ func (q *queue) SampleBlocks(blocks, stats, logits, banned tensor.Tensor, head b
 	if !q.bannable(banned) {
 		return
 	}
-	v, count, scale := logits.Dim(1), blocks.Dim(1), float32(head.Scale)
-	q.pool.split(logits.Dim(0), rowGrain(8*v), func(w *worker, lo, hi int) {
-		sums := newVocabSums(&w.scratch, 1, count)
-		without, one := w.scratch.floats(keyBlock), newVocabSums(&w.scratch, 1, 1)
-		for n := lo; n < hi; n++ {
-			q.kernels.vocabBlocks(sums.blocks(row(logits, n), 1, 0, v, v, scale))
-			q.kernels.vocabMerge(sums.merge(row(stats, n), 0, 1))
-			floats(stats)[n*statColumns+statTarget] = 0
-			out := floats(blocks)[2*n*count : 2*(n+1)*count]
-			for b := range count {
-				out[2*b], out[2*b+1] = sums.max[b], sums.sum[b]
-			}
-			if ban := int(ints(banned)[n]) - head.First; ban >= 0 && ban < v {
-				b := ban / keyBlock
-				entries := without[:copy(without, floats(logits)[n*v+b*keyBlock:(n+1)*v])]
-				for i, x := range entries {
-					entries[i] = float32(x * scale)
-				}
-				entries[ban%keyBlock] = negInf // after scaling: -Inf·0 would be NaN
-				q.kernels.vocabBlocks(one.blocks(start(entries), 1, 0, len(entries), len(entries), 1))
-				out[2*b], out[2*b+1] = one.max[0], one.sum[0]
-			}
+	split(q, logits.Dim(0), rowGrain(8*logits.Dim(1)), samplingBlocks{blocks: blocks, stats: stats, logits: logits, banned: banned, head: head})
+}
+
+type samplingBlocks struct {
+	blocks, stats, logits, banned tensor.Tensor
+
+	head backend.Head
+}
+
+func (o *samplingBlocks) compute(w *worker, lo, hi int) {
+	v, count, scale := o.logits.Dim(1), o.blocks.Dim(1), float32(o.head.Scale)
+	sums := newVocabSums(&w.scratch, 1, count)
+	without, one := w.scratch.floats(keyBlock), newVocabSums(&w.scratch, 1, 1)
+	for n := lo; n < hi; n++ {
+		w.kernels.vocabBlocks(sums.blocks(row(o.logits, n), 1, 0, v, v, scale))
+		w.kernels.vocabMerge(sums.merge(row(o.stats, n), 0, 1))
+		floats(o.stats)[n*statColumns+statTarget] = 0
+		out := floats(o.blocks)[2*n*count : 2*(n+1)*count]
+		for b := range count {
+			out[2*b], out[2*b+1] = sums.max[b], sums.sum[b]
 		}
-	})
+		if ban := int(ints(o.banned)[n]) - o.head.First; ban >= 0 && ban < v {
+			b := ban / keyBlock
+			entries := without[:copy(without, floats(o.logits)[n*v+b*keyBlock:(n+1)*v])]
+			for i, x := range entries {
+				entries[i] = float32(x * scale)
+			}
+			entries[ban%keyBlock] = negInf // after scaling: -Inf·0 would be NaN
+			w.kernels.vocabBlocks(one.blocks(start(entries), 1, 0, len(entries), len(entries), 1))
+			out[2*b], out[2*b+1] = one.max[0], one.sum[0]
+		}
+	}
 }
 
 // SamplePick inverts the cumulative distribution over the blocks, or takes the largest entry.
@@ -57,17 +66,21 @@ func (q *queue) SamplePick(tokens, stats, logits, blocks, uniforms, banned tenso
 		q.fail("blocks %d to %d are held here, the vocabulary has %d", first, first+held, count)
 		return
 	}
-	q.draw(tokens, stats, logits, banned, d, func(w *worker, z row32, n int) (int, bool) {
-		sums := floats(blocks)[2*n*count : 2*(n+1)*count]
-		top, ok := summit(sums)
-		if !ok {
-			return z.any(d.First)
-		}
-		if d.Greedy {
-			return z.largest(sums, first, top)
-		}
-		return z.invert(sums, first, top, doubles(uniforms)[n])
-	})
+	q.draw(drawing{tokens: tokens, stats: stats, logits: logits, blocks: blocks, uniforms: uniforms, banned: banned, draw: d, choose: (*drawing).pick})
+}
+
+// pick chooses by the sums of the blocks.
+func (o *drawing) pick(_ *worker, z row32, n int) (int, bool) {
+	first, count := o.draw.First/keyBlock, o.blocks.Dim(1)
+	sums := floats(o.blocks)[2*n*count : 2*(n+1)*count]
+	top, ok := summit(sums)
+	if !ok {
+		return z.any(o.draw.First)
+	}
+	if o.draw.Greedy {
+		return z.largest(sums, first, top)
+	}
+	return z.invert(sums, first, top, doubles(o.uniforms)[n])
 }
 
 // summit is the largest logit of a row, from the sums of its blocks. It is false when the row is no distribution.
@@ -98,23 +111,34 @@ func (z row32) any(first int) (int, bool) {
 // none is the choice of a row whose token another rank holds.
 const none = -1
 
-// draw calls choose for each row on all workers and stores what it gives. False means that there is nothing to choose from.
-func (q *queue) draw(tokens, stats, logits, banned tensor.Tensor, d backend.Draw, choose func(w *worker, z row32, n int) (int, bool)) {
-	v := logits.Dim(1)
-	failed := make([]bool, logits.Dim(0))
-	q.pool.split(logits.Dim(0), 1, func(w *worker, lo, hi int) {
-		for n := lo; n < hi; n++ {
-			z := row32{logits: floats(logits)[n*v : (n+1)*v], scale: float32(d.Scale), banned: int(ints(banned)[n]) - d.First}
-			i, ok := choose(w, z, n)
-			failed[n], ints(tokens)[n] = !ok, 0
-			if ok && i != none {
-				ints(tokens)[n] = int32(d.First + i)
-				floats(stats)[n*statColumns+statTarget] += float32(z.at(i))
-			}
-		}
-	})
-	if n := slices.Index(failed, true); n >= 0 {
+// drawing chooses an entry for each row.
+type drawing struct {
+	tokens, stats, logits, blocks, uniforms, banned tensor.Tensor
+
+	draw   backend.Draw
+	choose func(o *drawing, w *worker, z row32, n int) (int, bool) // false: there is nothing to choose from
+	failed []bool                                                  // by row
+}
+
+func (q *queue) draw(d drawing) {
+	n := d.logits.Dim(0)
+	d.failed = unsafe.Slice((*bool)(q.scratch.bytes(n)), n)
+	split(q, n, 1, d)
+	if n := slices.Index(d.failed, true); n >= 0 {
 		q.fail("row %d has no entry to choose from", n)
+	}
+}
+
+func (o *drawing) compute(w *worker, lo, hi int) {
+	v, first, tokens := o.logits.Dim(1), o.draw.First, ints(o.tokens)
+	for n := lo; n < hi; n++ {
+		z := row32{logits: floats(o.logits)[n*v : (n+1)*v], scale: float32(o.draw.Scale), banned: int(ints(o.banned)[n]) - first}
+		i, ok := o.choose(o, w, z, n)
+		o.failed[n], tokens[n] = !ok, 0
+		if ok && i != none {
+			tokens[n] = int32(first + i)
+			floats(o.stats)[n*statColumns+statTarget] += float32(z.at(i))
+		}
 	}
 }
 

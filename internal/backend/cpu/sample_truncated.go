@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"unsafe"
 
 	"alfred/internal/backend"
 	"alfred/internal/tensor"
@@ -22,13 +23,12 @@ func (q *queue) SampleTruncated(tokens, stats, logits, uniforms, banned tensor.T
 	if !q.bannable(banned) || !q.unit(uniforms, d) {
 		return
 	}
-	q.draw(tokens, stats, logits, banned, d, func(w *worker, z row32, n int) (int, bool) {
-		return q.truncated(w, z, d, doubles(uniforms)[n])
-	})
+	q.draw(drawing{tokens: tokens, stats: stats, logits: logits, uniforms: uniforms, banned: banned, draw: d, choose: (*drawing).truncated})
 }
 
 // truncated draws from the TopK largest entries, cut to the smallest set of largest ones that reaches TopP.
-func (q *queue) truncated(w *worker, z row32, d backend.Draw, u float64) (int, bool) {
+func (o *drawing) truncated(w *worker, z row32, n int) (int, bool) {
+	d, u := &o.draw, doubles(o.uniforms)[n]
 	f := w.scratch.floats(2 * len(z.logits))
 	weights, zs := f[:len(z.logits)], f[len(z.logits):]
 	top := negInf
@@ -42,7 +42,7 @@ func (q *queue) truncated(w *worker, z row32, d backend.Draw, u float64) (int, b
 	for v, x := range zs {
 		weights[v] = x - top
 	}
-	q.kernels.exp(mapArgs{y: start(weights), a: start(weights), n: int64(len(weights)), dtype: float32Type})
+	w.kernels.exp(mapArgs{y: start(weights), a: start(weights), n: int64(len(weights)), dtype: float32Type})
 	size, total := min(d.TopK, len(zs)), 0.0
 	if d.Greedy {
 		size = 1
@@ -56,7 +56,7 @@ func (q *queue) truncated(w *worker, z row32, d backend.Draw, u float64) (int, b
 		}
 	}
 	for {
-		ranked := largest(zs, size)
+		ranked := largest(unsafe.Slice((*candidate)(w.scratch.bytes(size*int(unsafe.Sizeof(candidate{})))), size), zs)
 		weight := func(i int) float64 { return float64(weights[ranked[i].v]) }
 		if d.TopK > 0 {
 			total = 0
@@ -95,9 +95,10 @@ func byRank(a, b candidate) int {
 	return cmp.Compare(a.v, b.v)
 }
 
-// largest is the size largest entries that are not banned, ranked: a heap with the last of them at its root sees every entry.
-func largest(zs []float32, size int) []candidate {
-	heap := make([]candidate, 0, size)
+// largest puts the largest entries that are not banned into room, as many as there is room for, ranked: a heap with the last of them
+// at its root sees every entry.
+func largest(room []candidate, zs []float32) []candidate {
+	heap, size := room[:0], len(room)
 	for v, z := range zs {
 		switch {
 		case math.IsInf(float64(z), -1):
