@@ -60,7 +60,7 @@ type Trajectory struct {
 	TopK               int     `yaml:"top_k" default:"0" range:"[0,)" unit:"tokens" doc:"sample among the k likeliest tokens; 0: off"`
 	Temperature        float64 `yaml:"temperature" default:"1.0" range:"[0.001,)" doc:"divides the logits of the policy, and of the reference; at the lower end, far from where float32 overflows, the likeliest token is as good as certain" from:"card"`
 	PromptMaxLen       int     `yaml:"prompt_max_len" default:"1024" range:"[1,)" unit:"tokens" doc:"longest prompt; longer ones are dropped and counted"`
-	ResponsesPerPrompt int     `yaml:"responses_per_prompt" stage:"ppo" default:"1" range:"[1,)" unit:"responses" doc:"responses sampled for each prompt drawn; the prompt is computed once for all of them, but for the end that fills no page of the cache" from:"card"`
+	ResponsesPerPrompt int     `yaml:"responses_per_prompt" stage:"ppo" default:"1" range:"[1,)" unit:"responses" doc:"responses sampled for each prompt drawn; those on one data rank share what is computed of the prompt, in whole pages of 16 tokens, short of its last token" from:"card"`
 	Record             bool    `yaml:"record" stage:"ppo" default:"false" doc:"write each iteration's trajectories to trajectories/ of the run directory, in the form that replay reads"`
 	Replay             string  `yaml:"replay" stage:"ppo" resume:"path" doc:"folder of recorded trajectories, one file per iteration in name order, used instead of sampling; needs no data, and no reward model if every line has a score"`
 }

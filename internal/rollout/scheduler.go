@@ -53,8 +53,8 @@ func (s *slot) next() []int32 {
 //
 // Prompts that begin alike share the pages of what they have in common. A request is begun when a step has tokens left for it, so
 // all prompts before it are in the cache by the end of that step, and that is early enough: a layer writes the keys and values of
-// all tokens of a step before its attention reads any. So no request waits for another, and nothing is computed twice while a page
-// can be found that holds it.
+// all tokens of a step before its attention reads any. So no request waits for another, and no page is filled twice while one
+// can be found that holds the same, but for the page with a prompt's last token, where the head is read.
 type Scheduler struct {
 	limits  Limits
 	waiting []Request

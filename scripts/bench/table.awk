@@ -2,7 +2,7 @@
 # Turns the output of `go test -bench` into a table: the median run of each benchmark, its rate, and what share that is of the
 # roof, which is what the multiply-add units or the memory of this machine can do (BenchmarkRoof).
 
-/^FAIL|^panic|^---/ { print; failed = 1 }
+/^FAIL|^panic|^--- FAIL/ { print; failed = 1 }
 !/^Benchmark/ { next }
 {
 	name = $1
@@ -23,4 +23,4 @@
 	printf "%-48s %12s %16s %7s  %s\n", name, time, rate, share, rest
 	fflush()
 }
-END { exit failed }
+END { exit failed || !shown }

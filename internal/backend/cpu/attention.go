@@ -62,7 +62,7 @@ func (c *attention) tile(t strip, from int) strip {
 	return t
 }
 
-// byQueries cuts the queries into strips and portions, those with the most keys first, and returns the number of portions: single
+// byQueries cuts the queries into strips and portions, of each sequence those with the most keys first, and returns the number of portions: single
 // strips, or several of one token each. As long as there is enough for all workers, a strip has several tiles, or several groups of its
 // only token.
 func (c *attention) byQueries() int {

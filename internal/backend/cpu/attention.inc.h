@@ -1,6 +1,7 @@
 // Attention over one block of 64 keys. A row is one query head of one token; the rows of a tile are those of `heads` query
 // heads that share a key head, token after token. Keys are counted from the block's first key; row r sees `limit` of them.
-// Nothing is read or added for keys beyond the limit, so it makes no difference whether they exist.
+// Forward, keys beyond the limit add nothing to a row, not even where their values are NaN; whether there are any that no row sees
+// makes no difference. Backward, they add 0 times what they hold.
 
 INLINE int64_t limit_of(int64_t position, int64_t block, int64_t row, int64_t heads) {
 	int64_t n = position + row / heads - block + 1;

@@ -13,7 +13,8 @@ const wholeBytes = 16 << 20
 
 // AttentionBackward gives each worker whole sequences, group by group. Where there are too few of them, or they are too long, it walks
 // twice instead: by queries for dq, and by blocks of keys for dk and dv, which computes the scores twice. Each sum has one owner and
-// one order (dq over ascending keys, dk and dv over ascending tokens), so that the bits are the same either way.
+// one order (dq over ascending keys, dk and dv over ascending tokens), so that the bits are the same either way
+// (of finite numbers: a key that a token does not see has a gradient of 0 there, which NaN would make NaN).
 func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, k, v tensor.Tensor, seqs backend.Sequences, a backend.Attention) {
 	if !q.computes("attention backward", dq, dk, dv, do, o, lse, query, k, v, seqs.Offsets, a.Bias) {
 		return

@@ -31,7 +31,8 @@ func New(workers int) backend.Device {
 	return d
 }
 
-// NewWith fails when the machine does not have the instruction set that is asked for.
+// NewWith fails when the machine does not have the instruction set that is asked for. It raises GOMAXPROCS of the whole process to the
+// workers and one more (see spareProcessor), for good.
 func NewWith(o Options) (*Device, error) {
 	workers := o.Workers
 	if workers <= 0 {

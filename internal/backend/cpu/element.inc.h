@@ -43,7 +43,7 @@ static void gelu_(const struct map *m) {
 	else gelu_as(m, BF16);
 }
 
-// y += a·(Φ(b) + b·φ(b))
+// y = a·(Φ(b) + b·φ(b))
 INLINE void gelu_backward_as(const struct map *m, const int T) {
 	for (int64_t i = 0; i < m->n; i += W) {
 		const int64_t left = m->n - i;

@@ -28,7 +28,7 @@ func (r *rig) dots(name string, y []float64, m, n, k int, a, b func(i, l int) fl
 
 func TestLargeProducts(t *testing.T) {
 	eachKernel(t, func(r *rig) {
-		// Left operand above leftBytes, several blocks of rows.
+		// Left operand above blockBytes, several blocks of rows.
 		const n, i, o = 531, 4200, 70
 		x, w, y := r.random(tensor.Float32, 1, n, i), r.random(tensor.Float32, 1, o, i), r.s.Alloc(tensor.Float32, n, o)
 		r.s.MatMul(y, x, w, backend.Epilogue{})
