@@ -36,9 +36,10 @@ type AttentionOps interface {
 	Attention(o, lse, q, k, v tensor.Tensor, seqs Sequences, a Attention)
 	// AttentionBackward adds to dq, dk, dv; probabilities are recomputed from lse.
 	AttentionBackward(dq, dk, dv, do, o, lse, q, k, v tensor.Tensor, seqs Sequences, a Attention)
-	// AttentionPaged: o [N H K] from q [N H K] and a cache, keys and values [S G K] with S = pages·PageSize. The queries of
-	// a sequence are its last tokens. On a batch-invariant device the result has the bits that Attention gives.
-	AttentionPaged(o, q, keys, values tensor.Tensor, p Pages, a Attention)
+	// AttentionPaged: o [N H K] and lse [N H] wide, or absent, from q [N H K] and a cache, keys and values [S G K] with
+	// S = pages·PageSize. The queries of a sequence are its last tokens. On a batch-invariant device the results have the bits that
+	// Attention gives.
+	AttentionPaged(o, lse, q, keys, values tensor.Tensor, p Pages, a Attention)
 }
 
 // Attention: see AttentionOps.
@@ -62,12 +63,13 @@ func (s *Stream) AttentionBackward(dq, dk, dv, do, o, lse, q, k, v tensor.Tensor
 }
 
 // AttentionPaged: see AttentionOps.
-func (s *Stream) AttentionPaged(o, q, keys, values tensor.Tensor, p Pages, a Attention) {
+func (s *Stream) AttentionPaged(o, lse, q, keys, values tensor.Tensor, p Pages, a Attention) {
 	n, h, g, d, b := dim(q, 0), dim(q, 1), dim(keys, 1), dim(q, 2), len(p.KeyCounts)
 	c := checking("paged attention").shape("q", q, n, h, d).shape("o", o, n, h, d).shape("keys", keys, -1, g, d).
 		shape("values", values, dim(keys, 0), g, d).shape("page table", p.Table, b, -1).shape("query offsets", p.Queries, b+1).
 		shape("key lengths", p.KeyLengths, b).optional("bias", a.Bias, h, -1).
 		dtype("o", o, q.DType()).dtype("keys", keys, q.DType()).dtype("values", values, q.DType()).dtype("bias", a.Bias, s.wide).
+		optional("lse", lse, n, h).dtype("lse", lse, s.wide).
 		dtype("page table", p.Table, tensor.Int32).dtype("query offsets", p.Queries, tensor.Int32).dtype("key lengths", p.KeyLengths, tensor.Int32)
 	c.groups(h, g)
 	if p.PageSize <= 0 || AttentionBlock%p.PageSize != 0 && p.PageSize%AttentionBlock != 0 {
@@ -85,7 +87,7 @@ func (s *Stream) AttentionPaged(o, q, keys, values tensor.Tensor, p Pages, a Att
 		c.failf("%d queries, q is %v", asked, q)
 	}
 	if s.ok(c) {
-		s.queue.AttentionPaged(o, q, keys, values, p, a)
+		s.queue.AttentionPaged(o, lse, q, keys, values, p, a)
 	}
 }
 

@@ -93,11 +93,11 @@ func calls() []call {
 			func(s *backend.Stream, t ts) {
 				s.AttentionBackward(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], seqs(t[9]), backend.Attention{Scale: 1, Bias: t[10]})
 			}},
-		{"paged attention", []operand{of("o", bf, 3, 4, 2), of("q", bf, 3, 4, 2), of("keys", bf, 32, 2, 2), of("values", bf, 32, 2, 2),
+		{"paged attention", []operand{of("o", bf, 3, 4, 2), optional(of("lse", f32, 3, 4)), of("q", bf, 3, 4, 2), of("keys", bf, 32, 2, 2), of("values", bf, 32, 2, 2),
 			freeLength(of("page table", i32, 2, 1)), of("query offsets", i32, 3), of("key lengths", i32, 2), optional(freeLength(of("bias", f32, 4, 9)))},
 			func(s *backend.Stream, t ts) {
-				s.AttentionPaged(t[0], t[1], t[2], t[3], backend.Pages{Table: t[4], Queries: t[5], KeyLengths: t[6], PageSize: 16,
-					QueryCounts: []int{1, 2}, KeyCounts: []int{1, 2}}, backend.Attention{Scale: 1, Bias: t[7]})
+				s.AttentionPaged(t[0], t[1], t[2], t[3], t[4], backend.Pages{Table: t[5], Queries: t[6], KeyLengths: t[7], PageSize: 16,
+					QueryCounts: []int{1, 2}, KeyCounts: []int{1, 2}}, backend.Attention{Scale: 1, Bias: t[8]})
 			}},
 		{"gelu", []operand{of("y", bf, 3, 4), of("", bf, 3, 4)}, func(s *backend.Stream, t ts) { s.Gelu(t[0], t[1]) }},
 		{"gelu backward", []operand{of("dx", bf, 3, 4), of("dy", bf, 3, 4), of("x", bf, 3, 4)},
@@ -221,7 +221,7 @@ func TestChecksOfNumbers(t *testing.T) {
 	}
 	paged := func(s *backend.Stream, pageSize, cache int, queryCounts ...int) {
 		q, kv := s.Alloc(bf, 3, 1, 2), s.Alloc(bf, cache, 1, 2)
-		s.AttentionPaged(q, q, kv, kv, backend.Pages{Table: s.Alloc(i32, 1, 1), Queries: s.Alloc(i32, 2), KeyLengths: s.Alloc(i32, 1), PageSize: pageSize,
+		s.AttentionPaged(q, tensor.Tensor{}, q, kv, kv, backend.Pages{Table: s.Alloc(i32, 1, 1), Queries: s.Alloc(i32, 2), KeyLengths: s.Alloc(i32, 1), PageSize: pageSize,
 			QueryCounts: queryCounts, KeyCounts: []int{3}}, backend.Attention{Scale: 1})
 	}
 	truncated := func(s *backend.Stream, d backend.Draw) {

@@ -57,7 +57,7 @@ func (a *Attention) Cached(s *backend.Stream, y, x tensor.Tensor, b *CachedBatch
 	s.ScatterRows(cache.Keys[l], k, b.Slots)
 	s.ScatterRows(cache.Values[l], v, b.Slots)
 	o := s.Alloc(x.DType(), q.Dims()...)
-	s.AttentionPaged(o, q, cache.Keys[l], cache.Values[l], b.Pages, a.options(pos))
+	s.AttentionPaged(o, tensor.Tensor{}, q, cache.Keys[l], cache.Values[l], b.Pages, a.options(pos))
 	a.Dense.Forward(s, y, a.flat(o), tensor.Tensor{})
 }
 

@@ -140,22 +140,28 @@ func pagedCases() []testCase {
 		for _, count := range c.queries {
 			n += count
 		}
-		cases = append(cases, testCase{label("AttentionPaged", c), n, func(r *rig) {
-			layout := r.layout(c.keys, c.pageSize).share(c.shared)
-			q := r.random("q", r.storage, c.deviation, n, c.h, c.k)
-			cache := func(name string) *operand {
-				return r.filled(name, r.storage, func(i int) float64 {
-					if !layout.used[i/(c.g*c.k)] {
-						return math.NaN()
-					}
-					return r.rng.NormFloat64()
-				}, len(layout.used), c.g, c.k)
-			}
-			keys, values, a := cache("keys"), cache("values"), c.options(r, 256)
-			pages := r.pages(layout, c.queries)
-			o := r.output(c.tolerance(), "o", r.storage, n, c.h, c.k)
-			r.do(func(s side) { s.AttentionPaged(s.of(o), s.of(q), s.of(keys), s.of(values), pages(s), a(s)) })
-		}})
+		for _, withLSE := range []bool{true, false} {
+			cases = append(cases, testCase{label("AttentionPaged", c, withLSE), n, func(r *rig) {
+				layout := r.layout(c.keys, c.pageSize).share(c.shared)
+				q := r.random("q", r.storage, c.deviation, n, c.h, c.k)
+				cache := func(name string) *operand {
+					return r.filled(name, r.storage, func(i int) float64 {
+						if !layout.used[i/(c.g*c.k)] {
+							return math.NaN()
+						}
+						return r.rng.NormFloat64()
+					}, len(layout.used), c.g, c.k)
+				}
+				keys, values, a := cache("keys"), cache("values"), c.options(r, 256)
+				pages := r.pages(layout, c.queries)
+				o := r.output(c.tolerance(), "o", r.storage, n, c.h, c.k)
+				var lse *operand
+				if withLSE {
+					lse = r.output(logarithms(4*c.deviation), "lse", r.wide, n, c.h)
+				}
+				r.do(func(s side) { s.AttentionPaged(s.of(o), s.of(lse), s.of(q), s.of(keys), s.of(values), pages(s), a(s)) })
+			}})
+		}
 	}
 	return cases
 }

@@ -20,7 +20,7 @@ func testErrors(t *testing.T, d backend.Device) {
 		return x
 	}
 	paged := func(s *backend.Stream, page, keys int32, queries int) {
-		s.AttentionPaged(f(s, queries, 1, 2), f(s, queries, 1, 2), f(s, 32, 1, 2), f(s, 32, 1, 2), backend.Pages{
+		s.AttentionPaged(f(s, queries, 1, 2), wide(s, queries, 1), f(s, queries, 1, 2), f(s, 32, 1, 2), f(s, 32, 1, 2), backend.Pages{
 			Table: ints(s, 0, page).Reshape(1, 2), Queries: ints(s, 0, int32(queries)), KeyLengths: ints(s, keys), PageSize: 16,
 			QueryCounts: []int{queries}, KeyCounts: []int{int(keys)},
 		}, backend.Attention{Scale: 1})

@@ -61,9 +61,9 @@ func (q intercept) AttentionBackward(dq, dk, dv, do, o, lse, query, key, value t
 	q.around("AttentionBackward", tensors(dq, dk, dv), func() { q.inner.AttentionBackward(dq, dk, dv, do, o, lse, query, key, value, seqs, a) })
 }
 
-func (q intercept) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
+func (q intercept) AttentionPaged(o, lse, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
 	p.QueryCounts, p.KeyCounts = slices.Clone(p.QueryCounts), slices.Clone(p.KeyCounts)
-	q.around("AttentionPaged", tensors(o), func() { q.inner.AttentionPaged(o, query, keys, values, p, a) })
+	q.around("AttentionPaged", tensors(o, lse), func() { q.inner.AttentionPaged(o, lse, query, keys, values, p, a) })
 }
 
 func (q intercept) Gelu(y, x tensor.Tensor) {

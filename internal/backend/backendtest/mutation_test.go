@@ -30,7 +30,7 @@ var operations = []struct {
 }{
 	{"MatMul", 1, nil}, {"MatMulInput", 1, []int{0}}, {"MatMulWeight", 1, []int{0}}, {"SumRows", 1, []int{0}},
 	{"LayerNorm", 3, nil}, {"LayerNormBackward", 3, []int{0, 1, 2}}, {"SplitQKV", 3, nil}, {"SplitQKVBackward", 1, []int{0}},
-	{"Attention", 2, nil}, {"AttentionBackward", 3, []int{0, 1, 2}}, {"AttentionPaged", 1, nil},
+	{"Attention", 2, nil}, {"AttentionBackward", 3, []int{0, 1, 2}}, {"AttentionPaged", 2, nil},
 	{"Gelu", 1, nil}, {"GeluBackward", 1, nil}, {"Embedding", 1, nil}, {"EmbeddingBackward", 1, []int{0}},
 	{"LogProbStats", 1, nil}, {"LogProbMerge", 3, nil}, {"LogProbBackward", 2, []int{0, 1}},
 	{"Zero", 1, nil}, {"Copy", 1, nil}, {"Add", 1, nil}, {"GatherRows", 1, nil}, {"ScatterRows", 1, []int{0}}, {"AddRows", 1, []int{0}},
@@ -223,7 +223,7 @@ func (q altered) AttentionBackward(dq, dk, dv, do, o, lse, query, key, value ten
 	q.Queue.AttentionBackward(dq, dk, dv, do, o, lse, query, key, value, seqs, a)
 }
 
-func (q altered) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
+func (q altered) AttentionPaged(o, lse, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
 	a.Bias = absentIf(q.fault == "alibi ignored when paged", a.Bias)
 	if q.fault == "pages in order" && p.Table.Len() > 0 {
 		memory := memoryOf(p.Table)
@@ -231,7 +231,7 @@ func (q altered) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.
 			*(*int32)(unsafe.Pointer(&memory[4*i])) = int32(i % (keys.Dim(0) / p.PageSize))
 		}
 	}
-	q.Queue.AttentionPaged(o, query, keys, values, p, a)
+	q.Queue.AttentionPaged(o, lse, query, keys, values, p, a)
 }
 
 func (q altered) Embedding(y, table, ids tensor.Tensor, first int) {

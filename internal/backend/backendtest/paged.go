@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"errors"
 	"fmt"
 
 	"alfred/internal/backend"
@@ -32,7 +33,8 @@ func pagedBits(b *bench, storage tensor.DType) error {
 					q, k, v, a := h.operands(r, n)
 					seqs := r.sequences(lengths)
 					packed, paged := r.output(exact, "packed", storage, n, h.h, h.k), r.output(exact, "paged", storage, n, h.h, h.k)
-					r.do(func(s side) { s.Attention(s.of(packed), s.of(nil), s.of(q), s.of(k), s.of(v), seqs(s), a(s)) })
+					packedLSE, pagedLSE := r.output(exact, "packed lse", r.wide, n, h.h), r.output(exact, "paged lse", r.wide, n, h.h)
+					r.do(func(s side) { s.Attention(s.of(packed), s.of(packedLSE), s.of(q), s.of(k), s.of(v), seqs(s), a(s)) })
 					l := r.layout(lengths, pageSize)
 					keys, values := r.unwritten("keys", storage, len(l.used), h.g, h.k), r.unwritten("values", storage, len(l.used), h.g, h.k)
 					done := make([]int, len(lengths))
@@ -40,6 +42,7 @@ func pagedBits(b *bench, storage tensor.DType) error {
 						m := len(step.tokens)
 						which, where := r.ints("tokens", func(i int) int { return step.tokens[i] }, m), r.ints("slots", func(i int) int { return step.slots[i] }, m)
 						qs, ks, vs, os := r.unwritten("q", storage, m, h.h, h.k), r.unwritten("k", storage, m, h.g, h.k), r.unwritten("v", storage, m, h.g, h.k), r.unwritten("o", storage, m, h.h, h.k)
+						lses := r.unwritten("lse", r.wide, m, h.h)
 						pages := r.pages(step.layout, step.queries)
 						r.do(func(s side) {
 							s.GatherRows(s.of(qs), s.of(q), s.of(which))
@@ -47,14 +50,15 @@ func pagedBits(b *bench, storage tensor.DType) error {
 							s.GatherRows(s.of(vs), s.of(v), s.of(which))
 							s.ScatterRows(s.of(keys), s.of(ks), s.of(where))
 							s.ScatterRows(s.of(values), s.of(vs), s.of(where))
-							s.AttentionPaged(s.of(os), s.of(qs), s.of(keys), s.of(values), pages(s), a(s))
+							s.AttentionPaged(s.of(os), s.of(lses), s.of(qs), s.of(keys), s.of(values), pages(s), a(s))
 							s.ScatterRows(s.of(paged), s.of(os), s.of(which))
+							s.ScatterRows(s.of(pagedLSE), s.of(lses), s.of(which))
 						})
 					}
 				}}
 				outputs, err := b.run(c, storage, nil, true)
 				if err == nil {
-					err = equalBits(outputs[0], outputs[1])
+					err = errors.Join(equalBits(outputs[0], outputs[1]), equalBits(outputs[2], outputs[3]))
 				}
 				if err != nil {
 					return fmt.Errorf("%s: %w", c.name, err)

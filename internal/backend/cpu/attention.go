@@ -195,13 +195,13 @@ func (q *queue) Attention(o, lse, query, k, v tensor.Tensor, seqs backend.Sequen
 }
 
 // AttentionPaged: the same over a paged cache.
-func (q *queue) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
-	if !q.computes("paged attention", o, query, keys, values, p.Table, p.Queries, p.KeyLengths, a.Bias) {
+func (q *queue) AttentionPaged(o, lse, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
+	if !q.computes("paged attention", o, lse, query, keys, values, p.Table, p.Queries, p.KeyLengths, a.Bias) {
 		return
 	}
 	defer q.end()
 	if spans, ok := q.pagedSpans(query.Dim(0), keys.Dim(0), p, a.Bias); ok {
-		c := attentionForward{attention: q.attention(query, keys, values, spans, a), o: o}
+		c := attentionForward{attention: q.attention(query, keys, values, spans, a), o: o, lse: lse}
 		run(q, c.byQueries(), c)
 	}
 }

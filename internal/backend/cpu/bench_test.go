@@ -182,7 +182,7 @@ func BenchmarkAttention(b *testing.B) {
 		c.s.Upload(queries, backend.Int32s(offsets))
 		c.s.Upload(lengths, backend.Int32s([]int32{t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t}))
 		p := backend.Pages{Table: table, Queries: queries, KeyLengths: lengths, PageSize: page, QueryCounts: ones, KeyCounts: counts}
-		c.reads(float64(keys.Bytes()+values.Bytes()), func() { c.s.AttentionPaged(o, q, keys, values, p, opt) })
+		c.reads(float64(keys.Bytes()+values.Bytes()), func() { c.s.AttentionPaged(o, tensor.Tensor{}, q, keys, values, p, opt) })
 	})
 }
 

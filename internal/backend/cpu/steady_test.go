@@ -60,7 +60,7 @@ func (r *rig) operations(dtype tensor.DType, n int) []namedOperation {
 		{"SplitQKVBackward", func() { s.SplitQKVBackward(qkv, q, key, value, rotary) }},
 		{"Attention", func() { s.Attention(o, lse, q, key, value, seqs, attention) }},
 		{"AttentionBackward", func() { s.AttentionBackward(dq, dk, dk, o, o, lse, q, key, value, seqs, attention) }},
-		{"AttentionPaged", func() { s.AttentionPaged(o, q, cacheK, cacheV, pages, attention) }},
+		{"AttentionPaged", func() { s.AttentionPaged(o, lse, q, cacheK, cacheV, pages, attention) }},
 		{"Gelu", func() { s.Gelu(y, x) }},
 		{"GeluBackward", func() { s.GeluBackward(y, dy, x) }},
 		{"Embedding", func() { s.Embedding(y, table, ids, 0) }},

@@ -161,8 +161,8 @@ func TestCounts(t *testing.T) {
 				backend.Sequences{Offsets: offsets(s), Lengths: []int{4, 6}}, backend.Attention{})
 		}},
 		// One query of 7 keys, three of 5 (which see 3, 4 and 5): 19 pairs; 12 keys are read from a cache of 64.
-		{"paged attention", 4 * 8 * 16 * 19, 2*(2*4*8*16+2*12*2*16) + 4*(2*2+3+2), func(s *backend.Stream) {
-			s.AttentionPaged(s.Alloc(bf, 4, 8, 16), s.Alloc(bf, 4, 8, 16), s.Alloc(bf, 64, 2, 16), s.Alloc(bf, 64, 2, 16),
+		{"paged attention", 4 * 8 * 16 * 19, 2*(2*4*8*16+2*12*2*16) + 4*(4*8+2*2+3+2), func(s *backend.Stream) {
+			s.AttentionPaged(s.Alloc(bf, 4, 8, 16), s.Alloc(f32, 4, 8), s.Alloc(bf, 4, 8, 16), s.Alloc(bf, 64, 2, 16), s.Alloc(bf, 64, 2, 16),
 				backend.Pages{Table: s.Alloc(tensor.Int32, 2, 2), Queries: offsets(s), KeyLengths: s.Alloc(tensor.Int32, 2), PageSize: 16,
 					QueryCounts: []int{1, 3}, KeyCounts: []int{7, 5}}, backend.Attention{})
 		}},

@@ -66,14 +66,14 @@ func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, key, value tens
 }
 
 // AttentionPaged reads the keys and values of the sequences, not the rest of the cache.
-func (q *queue) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
+func (q *queue) AttentionPaged(o, lse, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
 	pairs, numKeys := 0.0, 0
 	for b, count := range p.KeyCounts {
 		pairs += visible(p.QueryCounts[b], count)
 		numKeys += count
 	}
 	q.product("paged attention", 2*float64(query.Cols())*pairs,
-		once(o, query, p.Table, p.Queries, p.KeyLengths, a.Bias)+rowBytes(keys, numKeys)+rowBytes(values, numKeys))
+		once(o, lse, query, p.Table, p.Queries, p.KeyLengths, a.Bias)+rowBytes(keys, numKeys)+rowBytes(values, numKeys))
 }
 
 func (q *queue) Gelu(y, x tensor.Tensor) { q.op("gelu", once(y, x)) }

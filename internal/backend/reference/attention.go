@@ -38,25 +38,28 @@ func (q *queue) Attention(o, lse, query, key, value tensor.Tensor, seqs backend.
 }
 
 // AttentionPaged: the same, with keys and values in pages.
-func (q *queue) AttentionPaged(o, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
+func (q *queue) AttentionPaged(o, lse, query, keys, values tensor.Tensor, p backend.Pages, a backend.Attention) {
 	const op = "paged attention"
-	if !q.floats(op, o, query, keys, values, a.Bias) {
+	if !q.floats(op, o, lse, query, keys, values, a.Bias) {
 		return
 	}
 	spans, ok := q.paged(op, query.Dim(0), keys.Dim(0), p, a)
 	if !ok {
 		return
 	}
-	oNHK, qNHK, kSGK, vSGK := f64(o), f64(query), f64(keys), f64(values)
+	oNHK, lseNH, qNHK, kSGK, vSGK := f64(o), f64(lse), f64(query), f64(keys), f64(values)
 	numH, numG, numK := query.Dim(1), keys.Dim(1), keys.Dim(2)
 	for b, s := range spans {
 		pages := row(i32(p.Table), b, p.Table.Dim(1))
 		eachQuery(s, numH, numG, func(n, h, g, pos int) {
 			i := n*numH + h
-			attend(row(oNHK, i, numK), row(qNHK, i, numK), pos+1, biases(a, h), a.Scale, func(j int) (k, v []float64) {
+			l := attend(row(oNHK, i, numK), row(qNHK, i, numK), pos+1, biases(a, h), a.Scale, func(j int) (k, v []float64) {
 				at := (int(pages[j/p.PageSize])*p.PageSize+j%p.PageSize)*numG + g
 				return row(kSGK, at, numK), row(vSGK, at, numK)
 			})
+			if lseNH != nil {
+				lseNH[i] = l
+			}
 		})
 	}
 }
