@@ -146,13 +146,16 @@ func (p *demoProgram) Train(ctx context.Context, title string, cfg *config.Confi
 
 // Generate samples responses of a policy.
 func (p *demoProgram) Generate(ctx context.Context, path string, requests []rollout.Request, limits rollout.Limits, sampling rollout.Sampling) ([]rollout.Trajectory, error) {
-	exec, _, err := p.open(ctx, path, "policy", limits.Longest, func(e *pipeline.Executor) error {
-		return rollout.Rehearse(ctx, e, limits, sampling.Draw)
-	})
+	exec, _, err := p.open(ctx, path, "policy", limits.Longest, rehearseRollout(ctx, limits, sampling.Draw))
 	if err != nil {
 		return nil, err
 	}
-	trajectories, _, err := rollout.Generate(ctx, exec, requests, limits, sampling, func(int, int) {})
+	decoding, err := rollout.Open(exec, limits)
+	if err != nil {
+		return nil, err
+	}
+	defer decoding.Close()
+	trajectories, _, err := rollout.Generate(ctx, decoding, requests, limits, sampling, func(int, int) {})
 	return trajectories, err
 }
 

@@ -255,6 +255,18 @@ const stepTokens = 2048
 // empty at the end of each lot do not count.
 const roundsBetweenWrites = 32
 
+// rehearseRollout runs the largest step of a rollout.
+func rehearseRollout(ctx context.Context, limits rollout.Limits, draw nn.Draw) func(*pipeline.Executor) error {
+	return func(e *pipeline.Executor) error {
+		d, err := rollout.Open(e, limits)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return rollout.Rehearse(ctx, d, limits, draw)
+	}
+}
+
 // generateAll generates the responses, some prompts at a time, and writes them in order.
 func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions, dtype tensor.DType, prompts []generatePrompt, out *output) error {
 	total := len(prompts) * opts.Returns
@@ -271,12 +283,15 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 		Key:      random.Key{Seed: opts.Seed, Purpose: random.Rollout},
 		LogProbs: true,
 	}
-	exec, err := opts.Model.load(ctx, a, m, dtype, limits.Longest, func(e *pipeline.Executor) error {
-		return rollout.Rehearse(ctx, e, limits, sampling.Draw)
-	})
+	exec, err := opts.Model.load(ctx, a, m, dtype, limits.Longest, rehearseRollout(ctx, limits, sampling.Draw))
 	if err != nil {
 		return err
 	}
+	decoding, err := rollout.Open(exec, limits)
+	if err != nil {
+		return err
+	}
+	defer decoding.Close()
 	w := &responseWriter{model: m, lines: opts.outputGiven, terminal: isTerminal(a.stdout), many: total > 1, returns: opts.Returns, prompts: prompts, out: out}
 	tokens, shared, lot := 0, 0, roundsBetweenWrites*limits.Slots
 	for first := 0; first < total; first += lot {
@@ -285,7 +300,7 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 			p := prompts[i/opts.Returns]
 			requests = append(requests, rollout.Request{Sequence: i, Prompt: p.ids, Max: p.most, Min: opts.MinNew})
 		}
-		trajectories, stats, err := rollout.Generate(ctx, exec, requests, limits, sampling, func(sequences, sampled int) {
+		trajectories, stats, err := rollout.Generate(ctx, decoding, requests, limits, sampling, func(sequences, sampled int) {
 			a.telemetry().Progress(telemetry.Progress{Task: "generate", Unit: "responses", Done: int64(first + sequences), Total: int64(total), Tokens: int64(tokens + sampled)})
 		})
 		if err != nil {

@@ -25,6 +25,7 @@ type blockSaved struct {
 	attnNorm, mlpNorm nn.NormSaved
 	attn              nn.AttentionSaved
 	mlp               nn.MLPSaved
+	residual          tensor.Tensor // what the outputs of the block were added to
 }
 
 // attend runs a block's attention: y = attention(h), or what this rank holds of it.
@@ -68,7 +69,7 @@ func (b *Block) Forward(s *backend.Stream, y, x tensor.Tensor, attn attend) (sav
 	if b.mlpNorm != nil {
 		h, saved.mlpNorm = b.mlpNorm.Forward(s, residual)
 	}
-	saved.mlp = b.mlp.Forward(s, y, h, partial)
+	saved.mlp, saved.residual = b.mlp.Forward(s, y, h, partial), residual
 	b.Leave(s, y)
 	s.Add(y, y, residual)
 	return saved
@@ -94,6 +95,46 @@ func (b *Block) Backward(s *backend.Stream, d tensor.Tensor, batch *nn.Batch, po
 	b.attnNorm.Backward(s, dx, dh, saved.attnNorm)
 	b.EnterBackward(s, dx)
 	s.Add(d, d, dx)
+}
+
+// Allot takes memory for the activations of tokens tokens.
+func (b *Block) Allot(s *backend.Stream, kept *nn.LayerActivations, dtype tensor.DType, tokens int) {
+	kept.Input = s.Alloc(dtype, tokens, b.attnNorm.Gamma.Shape[0])
+	if !b.parallel {
+		kept.Residual = s.Alloc(dtype, kept.Input.Dims()...)
+	}
+	if b.attn != nil {
+		b.attn.Allot(s, kept, dtype, tokens)
+	}
+	b.mlp.Allot(s, kept, dtype, tokens)
+}
+
+// Keep puts what Forward had from x where a cache keeps it, but for what attention has put there already.
+func (b *Block) Keep(s *backend.Stream, kept *nn.LayerActivations, x tensor.Tensor, saved blockSaved, slots tensor.Tensor) {
+	s.ScatterRows(kept.Input, x, slots)
+	if !b.parallel {
+		s.ScatterRows(kept.Residual, saved.residual, slots)
+	}
+	b.mlp.Keep(s, kept, saved.mlp, slots)
+}
+
+// Recall is what Forward saves, for tokens that layer l of a cache has kept at slots [N].
+func (b *Block) Recall(s *backend.Stream, cache *nn.Cache, l int, slots tensor.Tensor) (saved blockSaved) {
+	kept := &cache.Kept.Layers[l]
+	saved.residual = nn.Gather(s, kept.Input, slots)
+	h, n := b.attnNorm.Forward(s, saved.residual)
+	saved.attnNorm = n
+	if b.attn != nil {
+		saved.attn = b.attn.Recall(s, h, cache, l, slots)
+	}
+	if !b.parallel {
+		saved.residual = nn.Gather(s, kept.Residual, slots)
+	}
+	if b.mlpNorm != nil {
+		h, saved.mlpNorm = b.mlpNorm.Forward(s, saved.residual)
+	}
+	saved.mlp = b.mlp.Recall(s, h, kept, slots)
+	return saved
 }
 
 // Params lists the block's parameters in the order of the forward pass.

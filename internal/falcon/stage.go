@@ -131,8 +131,12 @@ func (st *Stage) finish(p *pass) {
 }
 
 // Forward runs the model over a batch and reads its head at the batch's rows, with logits multiplied by scale. Unless keep is
-// set, nothing is kept for Backward and memory does not grow with the number of layers.
+// set, nothing is kept for Backward and memory does not grow with the number of layers. What is to be kept and a cache has already is
+// recalled from there.
 func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep bool) (nn.Outputs, any) {
+	if keep && b.Cache != nil {
+		return st.recall(s, b, scale)
+	}
 	kept := st.begin(b, scale)
 	x := st.embed.Forward(s, b.IDs)
 	spare := tensor.Tensor{}
@@ -156,9 +160,7 @@ func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep boo
 		}
 		x, spare = y, x
 	}
-	rows := s.Alloc(x.DType(), b.Rows.Len(), st.Config.HiddenSize)
-	s.GatherRows(rows, x, b.Rows)
-	kept.h, kept.norm = st.norm.Forward(s, rows)
+	kept.h, kept.norm = st.norm.Forward(s, nn.Gather(s, x, b.Rows))
 	if st.score != nil {
 		kept.out.Value = st.score.Forward(s, kept.h)
 	} else {
@@ -170,6 +172,18 @@ func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep boo
 		return out, nil
 	}
 	return out, kept
+}
+
+// recall is Forward with keep for a batch that a cache has kept: of the tokens in its order, chosen with this scale.
+func (st *Stage) recall(s *backend.Stream, b *nn.Batch, scale float64) (nn.Outputs, any) {
+	kept := st.begin(b, scale)
+	for l, blk := range st.blocks {
+		kept.blocks = append(kept.blocks, blk.Recall(s, b.Cache, l, b.Slots))
+	}
+	rows := nn.Gather(s, b.Slots, b.Rows)
+	kept.h, kept.norm = st.norm.Forward(s, nn.Gather(s, b.Cache.Kept.Last, rows))
+	kept.out.LogProbs = st.lm.Recall(s, b.Cache.Kept.Chosen, rows)
+	return kept.out, kept
 }
 
 func (st *Stage) attend(s *backend.Stream, blk *Block, b *nn.Batch) attend {
@@ -200,7 +214,7 @@ func (st *Stage) Backward(s *backend.Stream, kept any, g nn.Gradients) {
 	for l := len(st.blocks) - 1; l >= 0; l-- {
 		blk, mark := st.blocks[l], s.Arena().Mark()
 		var bs blockSaved
-		if st.options.Recompute {
+		if len(saved.blocks) == 0 {
 			y := s.Alloc(dtype, n, st.Config.HiddenSize)
 			bs = blk.Forward(s, y, saved.inputs[l], st.attend(s, blk, b))
 		} else {
@@ -212,13 +226,25 @@ func (st *Stage) Backward(s *backend.Stream, kept any, g nn.Gradients) {
 	st.embed.Backward(s, d, b.IDs)
 }
 
-// Cache allocates a key/value cache for this rank's heads from the stream's current arena.
-func (st *Stage) Cache(s *backend.Stream, pages, pageSize int) *nn.Cache {
-	if st.blocks[0].attn == nil {
-		return &nn.Cache{PageSize: pageSize, Pages: pages}
+// Cache allocates a key/value cache for this rank's heads from the stream's current arena, with room for activations if it is to
+// keep those.
+func (st *Stage) Cache(s *backend.Stream, pages, pageSize int, keep bool) *nn.Cache {
+	c := &nn.Cache{PageSize: pageSize, Pages: pages}
+	if attn := st.blocks[0].attn; attn != nil {
+		c = nn.NewCache(s, st.options.DType, len(st.blocks), pages, pageSize, attn.KVHeads, attn.HeadDim)
 	}
-	attn := st.blocks[0].attn
-	return nn.NewCache(s, st.options.DType, len(st.blocks), pages, pageSize, attn.KVHeads, attn.HeadDim)
+	if !keep || st.lm == nil {
+		return c
+	}
+	tokens := pages * pageSize
+	c.Kept = &nn.Activations{
+		Layers: make([]nn.LayerActivations, len(st.blocks)), Last: s.Alloc(st.options.DType, tokens, st.Config.HiddenSize),
+		Chosen: st.lm.Allot(s, tokens),
+	}
+	for l, blk := range st.blocks {
+		blk.Allot(s, &c.Kept.Layers[l], st.options.DType, tokens)
+	}
+	return c
 }
 
 // Decode runs the model over the next tokens of cached sequences, writes their keys and values to the cache, and chooses the
@@ -232,15 +258,21 @@ func (st *Stage) Decode(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, u
 	y := s.Alloc(x.DType(), x.Dims()...)
 	for l, blk := range st.blocks {
 		mark := s.Arena().Mark()
-		blk.Forward(s, y, x, func(y, h tensor.Tensor) (none nn.AttentionSaved) {
+		saved := blk.Forward(s, y, x, func(y, h tensor.Tensor) (none nn.AttentionSaved) {
 			blk.attn.Cached(s, y, h, b, st.positions, cache, l)
 			return none
 		})
+		if cache.Kept != nil {
+			blk.Keep(s, &cache.Kept.Layers[l], x, saved, b.Slots)
+		}
 		s.Arena().Release(mark)
 		x, y = y, x
 	}
-	rows := s.Alloc(x.DType(), b.Rows.Len(), st.Config.HiddenSize)
-	s.GatherRows(rows, x, b.Rows)
-	h, _ := st.norm.Forward(s, rows)
-	return st.lm.Sample(s, h, uniforms, banned, d)
+	h, _ := st.norm.Forward(s, nn.Gather(s, x, b.Rows))
+	tokens, out = st.lm.Sample(s, h, uniforms, banned, d)
+	if kept := cache.Kept; kept != nil {
+		s.ScatterRows(kept.Last, x, b.Slots)
+		st.lm.Keep(s, kept.Chosen, out, nn.Gather(s, b.Slots, b.Rows))
+	}
+	return tokens, out
 }

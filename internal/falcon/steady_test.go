@@ -38,14 +38,26 @@ func TestNothingIsAllocatedPerStep(t *testing.T) {
 					"Score": func() error { return r.exec.Score(ctx, micros, func(int, pipeline.Output) {}) },
 				}
 				if g.config.Head != falcon.SequenceClassification {
-					d, err := r.exec.StartDecoding(len(seqs), 64)
+					d, err := r.exec.StartDecoding(len(seqs), 64, !recompute)
 					if err != nil {
 						t.Fatal(err)
 					}
 					defer d.Close()
 					var chunks []nn.Chunk
+					var kept pipeline.Unit
 					for i, q := range seqs {
 						chunks = append(chunks, nn.Chunk{IDs: q.IDs[:min(len(q.IDs), 64)], Pages: []int32{int32(i)}, Read: true})
+						q := nn.Sequence{IDs: chunks[i].IDs, To: 1, Kept: nn.Kept{Cache: d.Cache}}
+						for token := range q.IDs {
+							q.Kept.Slots = append(q.Kept.Slots, nn.Slot(chunks[i].Pages, token, 64))
+						}
+						kept.Sequences = append(kept.Sequences, q)
+					}
+					if !recompute {
+						keptMicros := []pipeline.MicroBatch{{Units: []pipeline.Unit{kept}}}
+						steps["Train on what is kept"] = func() error {
+							return r.exec.Train(ctx, keptMicros, func(int, pipeline.Output, pipeline.Gradient) {})
+						}
 					}
 					uniforms, banned := make([]float64, len(chunks)), make([]int32, len(chunks))
 					for name, draw := range map[string]nn.Draw{"Step": {Temperature: 1, TopP: 1}, "Step with top-p": {Temperature: 1, TopP: 0.5}, "Step with top-k": {Temperature: 1, TopK: 3, TopP: 1}} {

@@ -51,14 +51,38 @@ func (a *Attention) Backward(s *backend.Stream, dx, dy tensor.Tensor, b *Batch, 
 }
 
 // Cached is Forward for tokens whose sequences began earlier: it writes their keys and values to layer l of the cache and
-// attends to everything that the cache holds of their sequences.
+// attends to everything that the cache holds of their sequences. A cache that keeps activations gets those too.
 func (a *Attention) Cached(s *backend.Stream, y, x tensor.Tensor, b *CachedBatch, pos Positions, cache *Cache, l int) {
 	q, k, v := a.project(s, x, b.IDs.Len(), pos.rotary(b.Positions))
 	s.ScatterRows(cache.Keys[l], k, b.Slots)
 	s.ScatterRows(cache.Values[l], v, b.Slots)
-	o := s.Alloc(x.DType(), q.Dims()...)
-	s.AttentionPaged(o, tensor.Tensor{}, q, cache.Keys[l], cache.Values[l], b.Pages, a.options(pos))
+	o, lse := s.Alloc(x.DType(), q.Dims()...), tensor.Tensor{}
+	if cache.Kept != nil {
+		lse = s.Alloc(s.Wide(), x.Rows(), a.Heads)
+	}
+	s.AttentionPaged(o, lse, q, cache.Keys[l], cache.Values[l], b.Pages, a.options(pos))
+	if cache.Kept != nil {
+		kept := &cache.Kept.Layers[l]
+		s.ScatterRows(kept.q, q, b.Slots)
+		s.ScatterRows(kept.o, o, b.Slots)
+		s.ScatterRows(kept.lse, lse, b.Slots)
+	}
 	a.Dense.Forward(s, y, a.flat(o), tensor.Tensor{})
+}
+
+// Allot takes memory for the activations of tokens tokens.
+func (a *Attention) Allot(s *backend.Stream, kept *LayerActivations, dtype tensor.DType, tokens int) {
+	kept.q, kept.o = s.Alloc(dtype, tokens, a.Heads, a.HeadDim), s.Alloc(dtype, tokens, a.Heads, a.HeadDim)
+	kept.lse = s.Alloc(s.Wide(), tokens, a.Heads)
+}
+
+// Recall is what Forward saves, for tokens that layer l of a cache has kept: x [N D] as Forward would be given it, slots [N].
+func (a *Attention) Recall(s *backend.Stream, x tensor.Tensor, cache *Cache, l int, slots tensor.Tensor) AttentionSaved {
+	kept := &cache.Kept.Layers[l]
+	return AttentionSaved{
+		x: x, q: Gather(s, kept.q, slots), k: Gather(s, cache.Keys[l], slots), v: Gather(s, cache.Values[l], slots),
+		o: Gather(s, kept.o, slots), lse: Gather(s, kept.lse, slots),
+	}
 }
 
 // project computes rotated queries, keys and values of n tokens. The fused projection is scratch.

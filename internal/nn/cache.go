@@ -5,11 +5,13 @@ import (
 	"alfred/internal/tensor"
 )
 
-// Cache is the memory of a paged key/value cache: for each layer, pages of PageSize tokens. Which sequences use which
-// page is decided elsewhere.
+// Cache is the memory of a paged key/value cache: for each layer, pages of PageSize tokens, T tokens in all. Which sequences use
+// which page is decided elsewhere.
 type Cache struct {
 	PageSize, Pages int
-	Keys, Values    []tensor.Tensor // per layer: [Pages·PageSize G K]
+	Keys, Values    []tensor.Tensor // per layer: [T G K]
+	// Kept is what the cache keeps for a backward pass over its tokens; nil if it is a cache of keys and values alone.
+	Kept *Activations
 }
 
 // NewCache allocates the pages of layers layers from the stream's current arena.
@@ -28,6 +30,11 @@ type Chunk struct {
 	Start int     // position of IDs[0] in its sequence; everything before is in the cache, or comes there with another chunk of the batch
 	Pages []int32 // pages of the sequence in order, enough for Start+len(IDs) tokens; no other chunk writes to a page that this one writes to
 	Read  bool    // whether the head is read at the last token
+}
+
+// Slot is where token t of a sequence lies in a cache, by the sequence's pages.
+func Slot(pages []int32, t, pageSize int) int32 {
+	return pages[t/pageSize]*int32(pageSize) + int32(t%pageSize)
 }
 
 // CachedBatch is a set of chunks on the device, packed end to end. One that is done with can be filled again.
@@ -53,7 +60,7 @@ func (b *CachedBatch) Fill(s *backend.Stream, chunks []Chunk, pageSize int) {
 		b.ids = append(b.ids, c.IDs...)
 		for t := c.Start; t < c.Start+len(c.IDs); t++ {
 			b.positions = append(b.positions, int32(t))
-			b.slots = append(b.slots, c.Pages[t/pageSize]*int32(pageSize)+int32(t%pageSize))
+			b.slots = append(b.slots, Slot(c.Pages, t, pageSize))
 		}
 		if c.Read {
 			b.rows = append(b.rows, int32(len(b.ids)-1))

@@ -75,6 +75,22 @@ func (l *LogProbHead) Sample(s *backend.Stream, h, uniforms, banned tensor.Tenso
 	return tokens, out
 }
 
+// Allot takes memory for the outputs of tokens tokens.
+func (l *LogProbHead) Allot(s *backend.Stream, tokens int) LogProbs { return l.outputs(s, tokens) }
+
+// Keep puts outputs where a cache keeps them, at slots [M].
+func (l *LogProbHead) Keep(s *backend.Stream, kept, out LogProbs, slots tensor.Tensor) {
+	s.ScatterRows(kept.LogProb, out.LogProb, slots)
+	s.ScatterRows(kept.LSE, out.LSE, slots)
+	s.ScatterRows(kept.Entropy, out.Entropy, slots)
+}
+
+// Recall gives the outputs that a cache has kept at slots [M]: those of Forward for the tokens that were chosen, with the scale that they were
+// drawn with.
+func (l *LogProbHead) Recall(s *backend.Stream, kept LogProbs, slots tensor.Tensor) LogProbs {
+	return LogProbs{LogProb: Gather(s, kept.LogProb, slots), LSE: Gather(s, kept.LSE, slots), Entropy: Gather(s, kept.Entropy, slots)}
+}
+
 func (l *LogProbHead) head(scale float64) backend.Head {
 	return backend.Head{First: l.First, Scale: scale}
 }

@@ -26,6 +26,24 @@ func (m *MLP) Forward(s *backend.Stream, y, x, residual tensor.Tensor) (saved ML
 	return saved
 }
 
+// Allot takes memory for the activations of tokens tokens.
+func (m *MLP) Allot(s *backend.Stream, kept *LayerActivations, dtype tensor.DType, tokens int) {
+	kept.up = s.Alloc(dtype, tokens, m.Up.W.Local[0])
+}
+
+// Keep puts what Forward saved where a cache keeps it.
+func (m *MLP) Keep(s *backend.Stream, kept *LayerActivations, saved MLPSaved, slots tensor.Tensor) {
+	s.ScatterRows(kept.up, saved.up, slots)
+}
+
+// Recall is what Forward saves, for tokens that a cache has kept: x [N D] as Forward would be given it, slots [N].
+func (m *MLP) Recall(s *backend.Stream, x tensor.Tensor, kept *LayerActivations, slots tensor.Tensor) MLPSaved {
+	up := Gather(s, kept.up, slots)
+	act := s.Alloc(up.DType(), up.Dims()...)
+	s.Gelu(act, up)
+	return MLPSaved{x: x, up: up, act: act}
+}
+
 // Backward adds to dx [N D] from dy [N D].
 func (m *MLP) Backward(s *backend.Stream, dx, dy tensor.Tensor, saved MLPSaved) {
 	mark := s.Arena().Mark()

@@ -8,30 +8,35 @@ import (
 	"alfred/internal/tensor"
 )
 
-// Decoding is a cached generation in progress: its cache lies in the executor's arena until Close.
+// Decoding is a cached generation in progress, or one that is over and whose cache is still of use: that lies in the executor's arena until
+// Close.
 type Decoding struct {
-	e     *Executor
-	cache *nn.Cache
-	stay  stay
+	Cache *nn.Cache
+
+	e    *Executor
+	mark int // of the arena before
 
 	batch  nn.CachedBatch // of the last step
 	chosen Chosen         // by it
 	events []backend.StreamEvent
 }
 
-// StartDecoding allocates a cache of pages pages.
-func (e *Executor) StartDecoding(pages, pageSize int) (*Decoding, error) {
-	stay := e.enter()
-	d := &Decoding{e: e, stay: stay, cache: e.Stage.Cache(e.Stream, pages, pageSize)}
+// StartDecoding allocates a cache of pages pages. If it is to keep activations, sequences that were generated in it can be trained on
+// without a forward pass (nn.Sequence.Kept), as long as the weights stay what they are.
+func (e *Executor) StartDecoding(pages, pageSize int, keep bool) (*Decoding, error) {
+	d := &Decoding{e: e, mark: e.Arena.Mark()}
+	before := e.Stream.Use(e.Arena)
+	d.Cache = e.Stage.Cache(e.Stream, pages, pageSize, keep)
+	e.Stream.Use(before)
 	if err := e.Stream.Err(); err != nil {
-		stay.leave()
+		d.Close()
 		return nil, err
 	}
 	return d, nil
 }
 
-// Close frees the cache.
-func (d *Decoding) Close() { d.stay.leave() }
+// Close frees the cache, after everything that has entered the arena since has left it.
+func (d *Decoding) Close() { d.e.Arena.Release(d.mark) }
 
 // Chosen are the tokens that one step chose, one per chunk that is read, with the model's log-prob of each and the entropy of the
 // distribution that it comes from, where they were asked for.
@@ -49,11 +54,11 @@ func (d *Decoding) Step(ctx context.Context, chunks []nn.Chunk, uniforms []float
 	}
 	s := d.e.Stream
 	defer d.e.enter().leave()
-	d.batch.Fill(s, chunks, d.cache.PageSize)
+	d.batch.Fill(s, chunks, d.Cache.PageSize)
 	u, ban := s.Alloc(tensor.Float64, len(uniforms)), s.Alloc(tensor.Int32, len(banned))
 	s.Upload(u, backend.Float64s(uniforms))
 	s.Upload(ban, backend.Int32s(banned))
-	tokens, out := d.e.Stage.Decode(s, &d.batch, d.cache, u, ban, draw)
+	tokens, out := d.e.Stage.Decode(s, &d.batch, d.Cache, u, ban, draw)
 	c := &d.chosen
 	c.Tokens = resized(c.Tokens, len(uniforms))
 	d.events = append(d.events[:0], s.Download(backend.Int32s(c.Tokens), tokens))

@@ -11,12 +11,13 @@ import (
 // Stage is the part of a model that a rank runs; package falcon has one.
 type Stage interface {
 	// Forward runs a batch and reads the head at the batch's rows, with logits multiplied by scale. kept is for Backward, and is
-	// only valid when keep is set, once, and until the arena is released or the batch is filled again.
+	// only valid when keep is set, once, and until the arena is released or the batch is filled again. With keep set, it may recall
+	// what the batch's cache has kept instead of running.
 	Forward(s *backend.Stream, b *nn.Batch, scale float64, keep bool) (out nn.Outputs, kept any)
 	// Backward adds the gradients of all parameters.
 	Backward(s *backend.Stream, kept any, g nn.Gradients)
-	// Cache allocates a key/value cache.
-	Cache(s *backend.Stream, pages, pageSize int) *nn.Cache
+	// Cache allocates a key/value cache, which also keeps activations for training if keep is set.
+	Cache(s *backend.Stream, pages, pageSize int, keep bool) *nn.Cache
 	// Decode extends cached sequences and chooses their next tokens.
 	Decode(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, uniforms, banned tensor.Tensor, d nn.Draw) (tokens tensor.Tensor, out nn.LogProbs)
 }

@@ -168,8 +168,13 @@ func generate(b *testing.B, e *pipeline.Executor, z benchSize, dtype tensor.DTyp
 	limits := rollout.Limits{Slots: z.rollouts, Tokens: z.rollouts * z.prompt, PageSize: 16, Longest: z.prompt + z.response, EOD: -1}
 	whole := (z.prompt - 1) / limits.PageSize * limits.PageSize // tokens of a prompt that its other responses find in the cache
 	tokens, fed := float64(z.rollouts*z.response), float64(z.rollouts*z.prompt-(z.rollouts-z.rollouts/each)*whole)
+	d, err := rollout.Open(e, limits)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
 	measure(b, dtype, tokens, (tokens+fed)*z.bodyFlops()+tokens*z.headFlops(), func() {
-		_, _, err := rollout.Generate(context.Background(), e, requests, limits, rollout.Sampling{Draw: nn.Draw{Temperature: 1, TopP: 1}, LogProbs: true}, nil)
+		_, _, err := rollout.Generate(context.Background(), d, requests, limits, rollout.Sampling{Draw: nn.Draw{Temperature: 1, TopP: 1}, LogProbs: true}, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -206,7 +211,7 @@ func BenchmarkGrowth(b *testing.B) {
 func decoding(b testing.TB, e *pipeline.Executor, batch, length int) (step, done func()) {
 	const page = 16
 	perSequence := (length + page - 1) / page
-	d, err := e.StartDecoding(batch*perSequence, page)
+	d, err := e.StartDecoding(batch*perSequence, page, false)
 	if err != nil {
 		b.Fatal(err)
 	}

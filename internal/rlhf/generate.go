@@ -8,6 +8,7 @@ import (
 
 	"alfred/internal/dataset"
 	"alfred/internal/nn"
+	"alfred/internal/pipeline"
 	"alfred/internal/rollout"
 	"alfred/internal/telemetry"
 )
@@ -34,16 +35,26 @@ func (r *rank) draw() nn.Draw {
 	return nn.Draw{Temperature: t.Temperature, TopK: t.TopK, TopP: t.TopP}
 }
 
-// generate samples one response per prompt. The data ranks take equal stretches of the prompts, so that responses to one prompt,
-// which follow each other, share its pages; all ranks end up with all trajectories.
+// generate samples one response per prompt, in a cache of its own.
 func (r *rank) generate(ctx context.Context, m *model, prompts []dataset.Prompt, sampling rollout.Sampling) ([]rollout.Trajectory, error) {
+	d, err := rollout.Open(m.exec, r.limits())
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return r.generateIn(ctx, d, r.limits(), prompts, sampling)
+}
+
+// generateIn samples one response per prompt. The data ranks take equal stretches of the prompts, so that responses to one prompt,
+// which follow each other, share its pages; all ranks end up with all trajectories.
+func (r *rank) generateIn(ctx context.Context, d *pipeline.Decoding, limits rollout.Limits, prompts []dataset.Prompt, sampling rollout.Sampling) ([]rollout.Trajectory, error) {
 	end := r.rec.Phase("rollout")
 	t, data := &r.cfg.Trajectory, r.groups.Data
 	var requests []rollout.Request
 	for s := data.Rank() * len(prompts) / data.Size(); s < (data.Rank()+1)*len(prompts)/data.Size(); s++ {
 		requests = append(requests, rollout.Request{Sequence: s, Prompt: prompts[s].IDs, Max: t.ContinuationMaxLen, Min: t.ContinuationMinLen})
 	}
-	mine, stats, err := rollout.Generate(ctx, m.exec, requests, r.limits(), sampling, func(done, tokens int) {
+	mine, stats, err := rollout.Generate(ctx, d, requests, limits, sampling, func(done, tokens int) {
 		r.rec.Progress(telemetry.Progress{Task: "rollout", Unit: "responses", Done: int64(done), Total: int64(len(requests)), Tokens: int64(tokens)})
 	})
 	end(int64(stats.Tokens))

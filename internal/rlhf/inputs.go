@@ -35,6 +35,8 @@ type inputs struct {
 	// Rotary tables in place of alfred's own, to reproduce another program's numbers.
 	rotaryCos, rotarySin []float64
 
+	keep bool // rollouts, until the policy's first step
+
 	dir      rundir.Dir
 	warnings []string
 }

@@ -87,10 +87,10 @@ func measure(ctx context.Context, in *inputs, real backend.Device, m mesh.Mesh) 
 
 // largest is a plan that needs as much memory as any of n tokens: what an operation needs grows with tokens, sequences and
 // rows read, and here each is as large as it can be.
-func largest(n int) pipeline.Plan {
+func largest(n int, kept nn.Kept) pipeline.Plan {
 	u := pipeline.Unit{}
 	for range n {
-		u.Sequences = append(u.Sequences, nn.Sequence{IDs: []int32{0}, To: 1})
+		u.Sequences = append(u.Sequences, nn.Sequence{IDs: []int32{0}, To: 1, Kept: kept})
 	}
 	return pipeline.Plan{Micros: []pipeline.MicroBatch{{Units: []pipeline.Unit{u}}}}
 }
@@ -115,28 +115,46 @@ func (r *rank) largestPhase() (bytes int) {
 // microTokens is the size of the largest micro-batch: units are never cut.
 func (r *rank) microTokens() int { return max(r.replicas.Budget, r.in.largestUnit) }
 
-// rehearseTraining runs the largest micro-batch forward and backward, and one update.
+// rehearseTraining runs the largest step of training, rehearseScoring that of scoring.
 func (m *model) rehearseTraining(ctx context.Context) error {
-	return m.rehearsal(m.role+" update", func() error {
-		nothing := func(pipeline.MicroBatch, pipeline.Output, pipeline.Gradient) (float64, error) { return 0, nil }
-		if _, err := m.accumulate(ctx, largest(m.microTokens()), nothing); err != nil {
-			return err
-		}
-		_, _, err := m.opt.Update(m.stream, 0)
-		return err
-	})
+	return m.rehearsal(m.role+" update", func() error { return m.trainLargest(ctx, nn.Kept{}) })
 }
 
-// rehearseScoring runs the largest micro-batch forward.
 func (m *model) rehearseScoring(ctx context.Context) error {
-	return m.rehearsal(m.role+" scoring", func() error {
-		return m.exec.Score(ctx, largest(m.microTokens()).Micros, func(int, pipeline.Output) {})
-	})
+	return m.rehearsal(m.role+" scoring", func() error { return m.scoreLargest(ctx) })
+}
+
+// trainLargest runs the largest micro-batch forward, unless its activations are kept, and backward, and one update.
+func (m *model) trainLargest(ctx context.Context, kept nn.Kept) error {
+	nothing := func(pipeline.MicroBatch, pipeline.Output, pipeline.Gradient) (float64, error) { return 0, nil }
+	if _, err := m.accumulate(ctx, largest(m.microTokens(), kept), nothing); err != nil {
+		return err
+	}
+	_, _, err := m.opt.Update(m.stream, 0)
+	return err
+}
+
+// scoreLargest runs the largest micro-batch forward.
+func (m *model) scoreLargest(ctx context.Context) error {
+	return m.exec.Score(ctx, largest(m.microTokens(), nn.Kept{}).Micros, func(int, pipeline.Output) {})
 }
 
 // rehearseDecoding runs the largest step of a rollout beside its cache.
 func (m *model) rehearseDecoding(ctx context.Context, limits rollout.Limits, draw nn.Draw) error {
-	return m.rehearsal("rollout", func() error { return rollout.Rehearse(ctx, m.exec, limits, draw) })
+	return m.rehearsal("rollout", func() error { return m.decodeLargest(ctx, limits, draw, func(*pipeline.Decoding) error { return nil }) })
+}
+
+// decodeLargest runs the largest step of a rollout, and what follows while its cache is there.
+func (m *model) decodeLargest(ctx context.Context, limits rollout.Limits, draw nn.Draw, then func(*pipeline.Decoding) error) error {
+	d, err := rollout.Open(m.exec, limits)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := rollout.Rehearse(ctx, d, limits, draw); err != nil {
+		return err
+	}
+	return then(d)
 }
 
 // announce says what the run will hold, and refuses what the machine does not have. The host's part is what the process holds

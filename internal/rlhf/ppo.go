@@ -22,13 +22,15 @@ type ppoStage struct {
 	scorer                   reward.Scorer
 	retries                  int // requests to a reward service that were repeated, in this process
 	scoring                  ppo.Scoring
+	checked                  bool // that training sees the sampler's log-probs, in this process
 	permute                  func(iteration, epoch int, model uint32, n int) []int
 }
 
 // iteration is everything that one PPO iteration knows about its rollouts, in rollout order and the same on all ranks.
 type iteration struct {
 	trajectories []rollout.Trajectory
-	prompts      []dataset.Prompt // of each trajectory; nil in a replay
+	kept         *pipeline.Decoding // keeps their activations until the first policy step; nil if nothing does
+	prompts      []dataset.Prompt   // of each trajectory; nil in a replay
 	places       []ppo.ScorePlace
 	masked       []bool    // without part in whitening and the policy loss
 	scores       []float64 // as the scorer gave them
@@ -65,6 +67,7 @@ func (p *ppoStage) iterate(ctx context.Context, st *State) (*iteration, *telemet
 	if err != nil {
 		return nil, nil, err
 	}
+	defer it.forget()
 	// (2) Score them, and get the log-probs of reference and policy and the values, with the weights as they are: rewards per token,
 	// advantages, returns.
 	for _, look := range []func() error{
@@ -97,6 +100,14 @@ func (p *ppoStage) iterate(ctx context.Context, st *State) (*iteration, *telemet
 		return nil, nil, err
 	}
 	return it, metrics, p.adaptKL(st, it)
+}
+
+// forget frees the activations that were kept, if they are still there.
+func (it *iteration) forget() {
+	if it.kept != nil {
+		it.kept.Close()
+		it.kept = nil
+	}
 }
 
 // tokenRewards turns scores and log-probs into rewards per token.

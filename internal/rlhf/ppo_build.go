@@ -3,7 +3,6 @@ package rlhf
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"alfred/internal/config"
@@ -95,18 +94,17 @@ func (p *ppoStage) begin(ctx context.Context) error { return p.selfCheck(ctx) }
 func (p *ppoStage) finish(context.Context, *State) error { return nil }
 
 func (p *ppoStage) rehearse(ctx context.Context) error {
-	if err := errors.Join(p.policy.rehearseTraining(ctx), p.value.rehearseTraining(ctx), p.reference.rehearseScoring(ctx)); err != nil {
-		return err
+	err := errors.Join(p.policy.rehearseTraining(ctx), p.value.rehearseTraining(ctx), p.reference.rehearseScoring(ctx))
+	if err == nil && p.cfg.Trajectory.Replay == "" {
+		err = p.policy.rehearseDecoding(ctx, p.limits(), p.draw())
 	}
-	if p.cfg.Trajectory.Replay == "" {
-		if err := p.policy.rehearseDecoding(ctx, p.limits(), p.draw()); err != nil {
-			return fmt.Errorf("rollout: %w", err)
-		}
+	if err == nil && p.reward != nil {
+		err = p.reward.rehearseScoring(ctx)
 	}
-	if p.reward != nil {
-		return p.reward.rehearseScoring(ctx)
+	if err == nil && p.in.keep {
+		err = p.rehearseKept(ctx)
 	}
-	return nil
+	return err
 }
 
 // startKL is the state of the KL controller before the first iteration.

@@ -11,16 +11,20 @@ import (
 )
 
 // rollouts makes the trajectories of the next iteration and cuts them into mini-batches.
-func (p *ppoStage) rollouts(ctx context.Context, st *State) (*iteration, error) {
-	it := &iteration{}
-	var err error
+func (p *ppoStage) rollouts(ctx context.Context, st *State) (it *iteration, err error) {
+	it = &iteration{}
+	defer func() {
+		if err != nil {
+			it.forget()
+		}
+	}()
 	if p.cfg.Trajectory.Replay != "" {
 		err = p.replay(st, it)
 	} else {
 		err = p.sample(ctx, st, it)
 	}
 	if err != nil {
-		return nil, err
+		return it, err
 	}
 	for _, tr := range it.trajectories {
 		place := p.scoring.Place(len(tr.Response), tr.Finish == rollout.FinishEOD)
@@ -28,10 +32,10 @@ func (p *ppoStage) rollouts(ctx context.Context, st *State) (*iteration, error) 
 		st.TokensSeen += int64(len(tr.Prompt) + len(tr.Response))
 	}
 	tc := &p.cfg.Trainer
-	if it.policyBatches, err = p.miniBatches(it, st.Step, tc.PolicyEpochs, tc.PPOStepsPerEpoch, 0, it.masked); err != nil {
-		return nil, err
+	if it.policyBatches, err = p.miniBatches(it, st.Step, tc.PolicyEpochs, tc.PPOStepsPerEpoch, 0, it.masked, it.kept); err != nil {
+		return it, err
 	}
-	it.valueBatches, err = p.miniBatches(it, st.Step, tc.ValueEpochs, tc.ValueStepsPerEpoch, 1, nil)
+	it.valueBatches, err = p.miniBatches(it, st.Step, tc.ValueEpochs, tc.ValueStepsPerEpoch, 1, nil, nil)
 	return it, err
 }
 
@@ -47,10 +51,17 @@ func (p *ppoStage) sample(ctx context.Context, st *State, it *iteration) error {
 	}
 	st.Position += uint64(n)
 	st.PromptsSeen += int64(n)
-	var err error
-	it.trajectories, err = p.generate(ctx, p.policy, it.prompts, rollout.Sampling{
+	sampling := rollout.Sampling{
 		Draw: p.draw(), Key: random.Key{Seed: p.cfg.Run.Seed, Purpose: random.Rollout}, Iteration: uint32(st.Step), LogProbs: true,
-	})
+	}
+	var err error
+	if !p.in.keep || !p.checked || st.Step < p.cfg.Trainer.ValueWarmupIterations {
+		it.trajectories, err = p.generate(ctx, p.policy, it.prompts, sampling)
+		return err
+	}
+	if it.kept, err = rollout.Open(p.policy.exec, p.keptLimits()); err == nil {
+		it.trajectories, err = p.generateIn(ctx, it.kept, p.keptLimits(), it.prompts, sampling)
+	}
 	return err
 }
 

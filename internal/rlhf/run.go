@@ -117,7 +117,7 @@ func (r *run) train(ctx context.Context, begun func()) (err error) {
 	if err != nil {
 		return err
 	}
-	sizes, err := measure(ctx, r.in, device, r.mesh)
+	sizes, err := r.plan(ctx, device, physicalMemory())
 	if err != nil {
 		return err
 	}

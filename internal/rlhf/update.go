@@ -13,8 +13,9 @@ import (
 )
 
 // miniBatches cuts the rollouts into the optimizer steps of all epochs: contiguous slices in rollout order, permuted from the
-// second epoch on. model tells apart the permutations of policy and value model.
-func (p *ppoStage) miniBatches(it *iteration, iteration, epochs, steps int, model uint32, masked []bool) (all []miniBatch, err error) {
+// second epoch on. model tells apart the permutations of policy and value model. kept has the model's activations until its first step, or
+// is nil.
+func (p *ppoStage) miniBatches(it *iteration, iteration, epochs, steps int, model uint32, masked []bool, kept *pipeline.Decoding) (all []miniBatch, err error) {
 	n := len(it.trajectories)
 	for epoch := range epochs {
 		var order []int
@@ -30,14 +31,15 @@ func (p *ppoStage) miniBatches(it *iteration, iteration, epochs, steps int, mode
 			var units []pipeline.Unit
 			for i, s := range members {
 				tr := it.trajectories[s]
-				first := len(tr.Prompt) - 1 // the position that predicts the first response token
-				units = append(units, pipeline.Single(i, nn.Sequence{IDs: tr.Tokens(), From: first, To: first + len(tr.Response)}))
+				ids, first := tr.Tokens(), len(tr.Prompt)-1 // the position that predicts the first response token
+				last := len(ids) - 1                        // it is predicted, and predicts nothing
+				units = append(units, pipeline.Single(i, nn.Sequence{IDs: ids[:last], From: first, To: last, Next: ids[last], Kept: keptAt(kept, tr)}))
 				if masked == nil || !masked[s] {
 					b.tokens += len(tr.Response)
 				}
 			}
 			b.plan = p.replicas.Plan(units)
-			all = append(all, b)
+			all, kept = append(all, b), nil
 		}
 	}
 	return all, nil
@@ -155,11 +157,13 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 			return err
 		}
 		if k == 0 {
+			it.forget()
 			metrics.SetFloat(telemetry.RatioMaxError, stats.MaxRatioError)
 			if !stats.RatioWithin(tc.RatioTolerance) {
 				return fmt.Errorf("%w: at the first policy step the ratio differs from 1 by %g, allowed is %g (trainer.ratio_tolerance): training does not see what was scored",
 					ErrNumerical, stats.MaxRatioError, tc.RatioTolerance)
 			}
+			p.checked = true
 		}
 		rate, norm, err := p.policy.update(st, loss, p.names(it, b.members))
 		metrics.SetFloat(telemetry.LRPolicy, rate)

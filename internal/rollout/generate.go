@@ -30,18 +30,22 @@ type Stats struct {
 // Progress is told after every step how many sequences are done, and how many response tokens were sampled so far.
 type Progress func(sequences, tokens int)
 
-// Generate samples one response per request and returns the trajectories in the order of their Sequence. A token id outside
-// the vocabulary, in a prompt, is the caller's mistake and fails the executor's stream.
-func Generate(ctx context.Context, e *pipeline.Executor, requests []Request, limits Limits, sampling Sampling, progress Progress) ([]Trajectory, Stats, error) {
+// Open allocates the cache of rollouts under the limits; it must be closed.
+func Open(e *pipeline.Executor, limits Limits) (*pipeline.Decoding, error) {
+	d, err := e.StartDecoding(limits.CachePages(), limits.PageSize, limits.Keep > 0)
+	if err != nil {
+		return nil, fmt.Errorf("rollout: cache: %w", err)
+	}
+	return d, nil
+}
+
+// Generate samples one response per request in a cache that Open has given for the limits, and returns the trajectories in the order of
+// their Sequence. A token id outside the vocabulary, in a prompt, is the caller's mistake and fails the executor's stream.
+func Generate(ctx context.Context, d *pipeline.Decoding, requests []Request, limits Limits, sampling Sampling, progress Progress) ([]Trajectory, Stats, error) {
 	s, err := NewScheduler(limits, requests)
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	d, err := e.StartDecoding(limits.CachePages(), limits.PageSize)
-	if err != nil {
-		return nil, Stats{}, fmt.Errorf("rollout: cache: %w", err)
-	}
-	defer d.Close()
 	var all []Trajectory
 	var stats Stats
 	var uniforms []float64
@@ -79,14 +83,8 @@ func Generate(ctx context.Context, e *pipeline.Executor, requests []Request, lim
 	return all, stats, nil
 }
 
-// Rehearse runs the largest step that Generate can take under the limits, beside its cache: on a device that holds nothing, to
-// find out what it needs.
-func Rehearse(ctx context.Context, e *pipeline.Executor, limits Limits, draw nn.Draw) error {
-	d, err := e.StartDecoding(limits.CachePages(), limits.PageSize)
-	if err != nil {
-		return fmt.Errorf("rollout: cache: %w", err)
-	}
-	defer d.Close()
+// Rehearse runs the largest step that Generate can take under the limits: on a device that holds nothing, to find out what it needs.
+func Rehearse(ctx context.Context, d *pipeline.Decoding, limits Limits, draw nn.Draw) error {
 	pages := make([]int32, limits.PagesPerSlot())
 	chunks := make([]nn.Chunk, limits.Slots)
 	for i, left := 0, limits.Tokens-limits.Slots; i < len(chunks); i++ {
@@ -94,6 +92,6 @@ func Rehearse(ctx context.Context, e *pipeline.Executor, limits Limits, draw nn.
 		chunks[i] = nn.Chunk{IDs: make([]int32, n+1), Pages: pages, Read: true}
 		left -= n
 	}
-	_, err = d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
+	_, err := d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"alfred/internal/checkpoint/safetensors/goldentest"
 	"alfred/internal/falcon"
 	"alfred/internal/nn"
+	"alfred/internal/param"
 	"alfred/internal/pipeline"
 	"alfred/internal/random"
 	"alfred/internal/rollout"
@@ -73,6 +74,18 @@ func open(t testing.TB, form string, p precision) (*pipeline.Executor, falcon.Co
 	return &pipeline.Executor{Stage: stage, Stream: s, Arena: work, Scale: 1}, cfg, golden
 }
 
+func params(e *pipeline.Executor) *param.Store { return e.Stage.(*falcon.Stage).Params }
+
+// generate samples in a cache of its own.
+func generate(e *pipeline.Executor, requests []rollout.Request, limits rollout.Limits, sampling rollout.Sampling, progress rollout.Progress) ([]rollout.Trajectory, rollout.Stats, error) {
+	d, err := rollout.Open(e, limits)
+	if err != nil {
+		return nil, rollout.Stats{}, err
+	}
+	defer d.Close()
+	return rollout.Generate(context.Background(), d, requests, limits, sampling, progress)
+}
+
 func each(t *testing.T, forms []string, test func(t *testing.T, form string, p precision)) {
 	for name, p := range precisions {
 		for _, form := range forms {
@@ -99,7 +112,7 @@ func TestGreedyContinuationIsTransformers(t *testing.T) {
 			requests = append(requests, rollout.Request{Sequence: i, Prompt: ids[offsets[i]:offsets[i+1]], Max: n})
 		}
 		limits := rollout.Limits{Slots: 2, Tokens: 32, PageSize: 16, Longest: 64, EOD: noEOD}
-		got, _, err := rollout.Generate(context.Background(), e, requests, limits, rollout.Sampling{Draw: nn.Draw{Greedy: true, Temperature: 1, TopP: 1}}, nil)
+		got, _, err := generate(e, requests, limits, rollout.Sampling{Draw: nn.Draw{Greedy: true, Temperature: 1, TopP: 1}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +154,7 @@ func TestTrajectoriesDoNotDependOnScheduling(t *testing.T) {
 					limits.Pages = append(limits.Pages, int32(page))
 				}
 			}
-			got, stats, err := rollout.Generate(context.Background(), e, requests(cfg.VocabSize), limits, sampling, nil)
+			got, stats, err := generate(e, requests(cfg.VocabSize), limits, sampling, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -215,7 +228,7 @@ func TestTokensAllocateNothing(t *testing.T) {
 		limits := rollout.Limits{Slots: 5, Tokens: 100, PageSize: 64, Longest: 128, EOD: noEOD}
 		sampling := rollout.Sampling{Draw: nn.Draw{Temperature: 1, TopP: 1}, LogProbs: true}
 		return testing.AllocsPerRun(3, func() {
-			if _, _, err := rollout.Generate(context.Background(), e, rs, limits, sampling, nil); err != nil {
+			if _, _, err := generate(e, rs, limits, sampling, nil); err != nil {
 				t.Fatal(err)
 			}
 		})

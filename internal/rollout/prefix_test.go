@@ -1,7 +1,6 @@
 package rollout_test
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -72,7 +71,7 @@ func TestSharedPrefixesChangeNothing(t *testing.T) {
 			for _, page := range rand.New(rand.NewPCG(1, 2)).Perm(limits.CachePages()) {
 				limits.Pages = append(limits.Pages, int32(page))
 			}
-			got, stats, err := rollout.Generate(context.Background(), e, requests, limits, sampling, nil)
+			got, stats, err := generate(e, requests, limits, sampling, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -23,13 +23,15 @@ type Limits struct {
 	EOD      int32
 	// Pages is the order in which the pages of the cache are handed out at first; 0, 1, 2, ... when nil.
 	Pages []int32
+	// Keep, unless it is 0, is the number of sequences at most. The cache then has room for all of them, and keeps their activations.
+	Keep int
 }
 
 // PagesPerSlot is the number of pages that one sequence may need.
 func (l Limits) PagesPerSlot() int { return (l.Longest + l.PageSize - 1) / l.PageSize }
 
 // CachePages is the number of pages that the cache must have, so that a free slot always has its pages.
-func (l Limits) CachePages() int { return l.Slots * l.PagesPerSlot() }
+func (l Limits) CachePages() int { return max(l.Slots, l.Keep) * l.PagesPerSlot() }
 
 // slot is a sequence in flight.
 type slot struct {
@@ -46,6 +48,15 @@ func (s *slot) next() []int32 {
 		return s.Prompt[s.fed:]
 	}
 	return s.Response[s.fed-len(s.Prompt):]
+}
+
+// slots are where the cache holds the tokens that were fed.
+func (s *slot) slots(pageSize int) []int32 {
+	slots := make([]int32, s.fed)
+	for t := range slots {
+		slots[t] = nn.Slot(s.table, t, pageSize)
+	}
+	return slots
 }
 
 // Scheduler decides what the model sees next. Sequences that are being generated come first in a step; what is left of the
@@ -73,6 +84,9 @@ type Scheduler struct {
 func NewScheduler(limits Limits, requests []Request) (*Scheduler, error) {
 	if limits.Slots < 1 || limits.PageSize < 1 || limits.Tokens < limits.Slots {
 		return nil, fmt.Errorf("rollout: %d slots with %d tokens a step and pages of %d: at least one slot, a token for each, and a page of one", limits.Slots, limits.Tokens, limits.PageSize)
+	}
+	if limits.Keep > 0 && len(requests) > limits.Keep {
+		return nil, fmt.Errorf("rollout: %d sequences for a cache that keeps %d", len(requests), limits.Keep)
 	}
 	for _, r := range requests {
 		switch {
@@ -161,7 +175,11 @@ func (s *Scheduler) Took(c pipeline.Chosen) {
 			running = append(running, q)
 			continue
 		}
-		s.pages.give(q.pages)
+		if s.limits.Keep == 0 {
+			s.pages.give(q.pages)
+		} else {
+			q.Slots = q.slots(s.limits.PageSize)
+		}
 		s.done = append(s.done, q.Trajectory)
 	}
 	clear(s.active[len(running):])

@@ -29,6 +29,9 @@ type Trajectory struct {
 	// Of each response token, under the distribution that the model had (after temperature): its log-prob, and the entropy in nats.
 	// nil if not asked for.
 	LogProb, Entropy []float64
+	// Slots say where the cache that it was generated in keeps its tokens, all but the last one, which no model has read yet. nil if that
+	// keeps nothing.
+	Slots []int32
 }
 
 // Tokens is prompt and response end to end.
