@@ -26,6 +26,7 @@ type blockSaved struct {
 	attn              nn.AttentionSaved
 	mlp               nn.MLPSaved
 	residual          tensor.Tensor // what the outputs of the block were added to
+	rows              tensor.Tensor // at which the block was asked for outputs
 }
 
 // attend runs a block's attention: y = attention(h), or what this rank holds of it.
@@ -46,13 +47,16 @@ func newBlock(sh shard, l int, b nn.Boundary) *Block {
 	return blk
 }
 
-// Forward sets y [N D] from x [N D]:
+// Forward sets y [M D] from x [N D], at rows:
 //
 //	parallel:    y = x + attn(ln_attn(x)) + mlp(ln_mlp(x))
 //	sequential:  a = x + attn(ln(x));  y = a + mlp(ln'(a))
-func (b *Block) Forward(s *backend.Stream, y, x tensor.Tensor, attn attend) (saved blockSaved) {
+//
+// attn gives those rows of attention.
+func (b *Block) Forward(s *backend.Stream, y, x tensor.Tensor, attn attend, rows tensor.Tensor) (saved blockSaved) {
 	h, n := b.attnNorm.Forward(s, x)
-	saved.attnNorm = n
+	saved.attnNorm, saved.rows = n, rows
+	x = nn.Gather(s, x, rows)
 	residual, partial := x, tensor.Tensor{}
 	if b.attn != nil {
 		saved.attn = attn(y, h)
@@ -68,6 +72,8 @@ func (b *Block) Forward(s *backend.Stream, y, x tensor.Tensor, attn attend) (sav
 	}
 	if b.mlpNorm != nil {
 		h, saved.mlpNorm = b.mlpNorm.Forward(s, residual)
+	} else {
+		h = nn.Gather(s, h, rows)
 	}
 	saved.mlp, saved.residual = b.mlp.Forward(s, y, h, partial), residual
 	b.Leave(s, y)
@@ -75,26 +81,27 @@ func (b *Block) Forward(s *backend.Stream, y, x tensor.Tensor, attn attend) (sav
 	return saved
 }
 
-// Backward turns d [N D], the gradient of y, into the gradient of x.
-func (b *Block) Backward(s *backend.Stream, d tensor.Tensor, batch *nn.Batch, pos nn.Positions, saved blockSaved) {
+// Backward sets d [N D], the gradient of x, from dy [M D], that of y, which it overwrites; they may be the same.
+func (b *Block) Backward(s *backend.Stream, d, dy tensor.Tensor, batch *nn.Batch, pos nn.Positions, saved blockSaved) {
 	defer s.Arena().Release(s.Arena().Mark())
-	dx, dh := s.Zeros(d.DType(), d.Dims()...), s.Zeros(d.DType(), d.Dims()...)
-	b.mlp.Backward(s, dh, d, saved.mlp)
+	dx, dh := s.Zeros(dy.DType(), dy.Dims()...), s.Zeros(dy.DType(), dy.Dims()...)
+	b.mlp.Backward(s, dh, dy, saved.mlp)
 	if b.mlpNorm != nil {
 		b.mlpNorm.Backward(s, dx, dh, saved.mlpNorm)
 		s.Zero(dh)
 	}
 	if !b.parallel {
 		b.EnterBackward(s, dx)
-		s.Add(d, d, dx)
+		s.Add(dy, dy, dx)
 		s.Zero(dx)
 	}
+	dx, dh = nn.Spread(s, dx, saved.rows, d.Rows()), nn.Spread(s, dh, saved.rows, d.Rows())
 	if b.attn != nil {
-		b.attn.Backward(s, dh, d, batch, pos, saved.attn)
+		b.attn.Backward(s, dh, dy, batch, pos, saved.attn)
 	}
 	b.attnNorm.Backward(s, dx, dh, saved.attnNorm)
 	b.EnterBackward(s, dx)
-	s.Add(d, d, dx)
+	s.Add(d, nn.Spread(s, dy, saved.rows, d.Rows()), dx)
 }
 
 // Allot takes memory for the activations of tokens tokens.
@@ -109,29 +116,35 @@ func (b *Block) Allot(s *backend.Stream, kept *nn.LayerActivations, dtype tensor
 	b.mlp.Allot(s, kept, dtype, tokens)
 }
 
-// Keep puts what Forward had from x where a cache keeps it, but for what attention has put there already.
+// Keep puts what Forward had from x where a cache keeps it, at slots [N], but for what attention has put there already.
 func (b *Block) Keep(s *backend.Stream, kept *nn.LayerActivations, x tensor.Tensor, saved blockSaved, slots tensor.Tensor) {
 	s.ScatterRows(kept.Input, x, slots)
+	slots = nn.Gather(s, slots, saved.rows)
 	if !b.parallel {
 		s.ScatterRows(kept.Residual, saved.residual, slots)
 	}
 	b.mlp.Keep(s, kept, saved.mlp, slots)
 }
 
-// Recall is what Forward saves, for tokens that layer l of a cache has kept at slots [N].
-func (b *Block) Recall(s *backend.Stream, cache *nn.Cache, l int, slots tensor.Tensor) (saved blockSaved) {
+// Recall is what Forward saves with these rows, for tokens that layer l of a cache has kept at slots [N].
+func (b *Block) Recall(s *backend.Stream, cache *nn.Cache, l int, slots, rows tensor.Tensor) (saved blockSaved) {
 	kept := &cache.Kept.Layers[l]
-	saved.residual = nn.Gather(s, kept.Input, slots)
-	h, n := b.attnNorm.Forward(s, saved.residual)
-	saved.attnNorm = n
+	x := nn.Gather(s, kept.Input, slots)
+	h, n := b.attnNorm.Forward(s, x)
+	saved.attnNorm, saved.rows = n, rows
 	if b.attn != nil {
-		saved.attn = b.attn.Recall(s, h, cache, l, slots)
+		saved.attn = b.attn.Recall(s, h, cache, l, slots, rows)
 	}
-	if !b.parallel {
+	slots = nn.Gather(s, slots, rows)
+	if b.parallel {
+		saved.residual = nn.Gather(s, x, rows)
+	} else {
 		saved.residual = nn.Gather(s, kept.Residual, slots)
 	}
 	if b.mlpNorm != nil {
 		h, saved.mlpNorm = b.mlpNorm.Forward(s, saved.residual)
+	} else {
+		h = nn.Gather(s, h, rows)
 	}
 	saved.mlp = b.mlp.Recall(s, h, kept, slots)
 	return saved

@@ -130,6 +130,22 @@ func (st *Stage) finish(p *pass) {
 	st.spare = append(st.spare, p)
 }
 
+// at is where block l is asked for outputs: everywhere, but of the last one at the rows that the head reads.
+func (st *Stage) at(l int, rows tensor.Tensor) tensor.Tensor {
+	if l < len(st.blocks)-1 {
+		return tensor.Tensor{}
+	}
+	return rows
+}
+
+// output allocates what a block gives that is asked for rows, of n where they are absent.
+func (st *Stage) output(s *backend.Stream, n int, rows tensor.Tensor) tensor.Tensor {
+	if !rows.Absent() {
+		n = rows.Len()
+	}
+	return s.Alloc(st.options.DType, n, st.Config.HiddenSize)
+}
+
 // Forward runs the model over a batch and reads its head at the batch's rows, with logits multiplied by scale. Unless keep is
 // set, nothing is kept for Backward and memory does not grow with the number of layers. What is to be kept and a cache has already is
 // recalled from there.
@@ -143,13 +159,13 @@ func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep boo
 	if !keep {
 		spare = s.Alloc(x.DType(), x.Dims()...)
 	}
-	for _, blk := range st.blocks {
-		y := spare
-		if keep {
-			y = s.Alloc(x.DType(), x.Dims()...)
+	for l, blk := range st.blocks {
+		y, rows := spare, st.at(l, b.Rows)
+		if keep || !rows.Absent() {
+			y = st.output(s, b.IDs.Len(), rows)
 		}
 		mark := s.Arena().Mark()
-		bs := blk.Forward(s, y, x, st.attend(s, blk, b))
+		bs := blk.Forward(s, y, x, st.attend(s, blk, b, rows), rows)
 		if keep {
 			kept.inputs = append(kept.inputs, x)
 		}
@@ -160,7 +176,7 @@ func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep boo
 		}
 		x, spare = y, x
 	}
-	kept.h, kept.norm = st.norm.Forward(s, nn.Gather(s, x, b.Rows))
+	kept.h, kept.norm = st.norm.Forward(s, x)
 	if st.score != nil {
 		kept.out.Value = st.score.Forward(s, kept.h)
 	} else {
@@ -178,17 +194,17 @@ func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep boo
 func (st *Stage) recall(s *backend.Stream, b *nn.Batch, scale float64) (nn.Outputs, any) {
 	kept := st.begin(b, scale)
 	for l, blk := range st.blocks {
-		kept.blocks = append(kept.blocks, blk.Recall(s, b.Cache, l, b.Slots))
+		kept.blocks = append(kept.blocks, blk.Recall(s, b.Cache, l, b.Slots, st.at(l, b.Rows)))
 	}
-	rows := nn.Gather(s, b.Slots, b.Rows)
-	kept.h, kept.norm = st.norm.Forward(s, nn.Gather(s, b.Cache.Kept.Last, rows))
-	kept.out.LogProbs = st.lm.Recall(s, b.Cache.Kept.Chosen, rows)
+	read := nn.Gather(s, b.Slots, b.Rows)
+	kept.h, kept.norm = st.norm.Forward(s, nn.Gather(s, b.Cache.Kept.Last, read))
+	kept.out.LogProbs = st.lm.Recall(s, b.Cache.Kept.Chosen, read)
 	return kept.out, kept
 }
 
-func (st *Stage) attend(s *backend.Stream, blk *Block, b *nn.Batch) attend {
+func (st *Stage) attend(s *backend.Stream, blk *Block, b *nn.Batch, rows tensor.Tensor) attend {
 	return func(y, h tensor.Tensor) nn.AttentionSaved {
-		return blk.attn.Forward(s, y, h, b, st.positions)
+		return blk.attn.Forward(s, y, h, b, st.positions, rows)
 	}
 }
 
@@ -199,29 +215,28 @@ func (st *Stage) Backward(s *backend.Stream, kept any, g nn.Gradients) {
 	defer s.Arena().Release(s.Arena().Mark())
 	b, n := saved.batch, saved.batch.IDs.Len()
 	dtype := saved.h.DType()
-	d := s.Zeros(dtype, n, st.Config.HiddenSize)
+	d, dy := s.Alloc(dtype, n, st.Config.HiddenSize), s.Zeros(dtype, saved.h.Dims()...)
 	head := s.Arena().Mark()
-	dh, drows := s.Zeros(dtype, saved.h.Dims()...), s.Zeros(dtype, saved.h.Dims()...)
+	dh := s.Zeros(dtype, saved.h.Dims()...)
 	if st.score != nil {
 		st.score.Backward(s, dh, saved.h, g.Value)
 	} else {
 		st.lm.Backward(s, dh, saved.h, b.Targets, saved.scale, saved.out.LogProbs, g.LogProb, g.Entropy)
 	}
-	st.norm.Backward(s, drows, dh, saved.norm)
-	st.EnterBackward(s, drows)
-	s.AddRows(d, drows, b.Rows)
+	st.norm.Backward(s, dy, dh, saved.norm)
+	st.EnterBackward(s, dy)
 	s.Arena().Release(head)
 	for l := len(st.blocks) - 1; l >= 0; l-- {
-		blk, mark := st.blocks[l], s.Arena().Mark()
+		blk, mark, rows := st.blocks[l], s.Arena().Mark(), st.at(l, b.Rows)
 		var bs blockSaved
 		if len(saved.blocks) == 0 {
-			y := s.Alloc(dtype, n, st.Config.HiddenSize)
-			bs = blk.Forward(s, y, saved.inputs[l], st.attend(s, blk, b))
+			bs = blk.Forward(s, st.output(s, n, rows), saved.inputs[l], st.attend(s, blk, b, rows), rows)
 		} else {
 			bs = saved.blocks[l]
 		}
-		blk.Backward(s, d, b, st.positions, bs)
+		blk.Backward(s, d, dy, b, st.positions, bs)
 		s.Arena().Release(mark)
+		dy = d
 	}
 	st.embed.Backward(s, d, b.IDs)
 }
@@ -257,22 +272,27 @@ func (st *Stage) Decode(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, u
 	x := st.embed.Forward(s, b.IDs)
 	y := s.Alloc(x.DType(), x.Dims()...)
 	for l, blk := range st.blocks {
+		rows := st.at(l, b.Rows)
+		if !rows.Absent() {
+			y = st.output(s, b.IDs.Len(), rows)
+		}
 		mark := s.Arena().Mark()
 		saved := blk.Forward(s, y, x, func(y, h tensor.Tensor) (none nn.AttentionSaved) {
-			blk.attn.Cached(s, y, h, b, st.positions, cache, l)
+			blk.attn.Cached(s, y, h, b, st.positions, cache, l, rows)
 			return none
-		})
+		}, rows)
 		if cache.Kept != nil {
 			blk.Keep(s, &cache.Kept.Layers[l], x, saved, b.Slots)
 		}
 		s.Arena().Release(mark)
 		x, y = y, x
 	}
-	h, _ := st.norm.Forward(s, nn.Gather(s, x, b.Rows))
+	h, _ := st.norm.Forward(s, x)
 	tokens, out = st.lm.Sample(s, h, uniforms, banned, d)
 	if kept := cache.Kept; kept != nil {
-		s.ScatterRows(kept.Last, x, b.Slots)
-		st.lm.Keep(s, kept.Chosen, out, nn.Gather(s, b.Slots, b.Rows))
+		read := nn.Gather(s, b.Slots, b.Rows)
+		s.ScatterRows(kept.Last, x, read)
+		st.lm.Keep(s, kept.Chosen, out, read)
 	}
 	return tokens, out
 }

@@ -1,9 +1,6 @@
 package nn
 
-import (
-	"alfred/internal/backend"
-	"alfred/internal/tensor"
-)
+import "alfred/internal/tensor"
 
 // Activations are what forward passes over a cache computed of each token and a backward pass needs, but for what is made of it
 // at little cost: norms and the nonlinearity of the MLP. A row does not depend on its batch, so they are what a training forward with the same
@@ -27,13 +24,4 @@ type LayerActivations struct {
 type Kept struct {
 	Cache *Cache
 	Slots []int32 // of each token
-}
-
-// Gather gives rows of x [M ...].
-func Gather(s *backend.Stream, x, rows tensor.Tensor) tensor.Tensor {
-	dims := x.Dims()
-	dims[0] = rows.Len()
-	y := s.Alloc(x.DType(), dims...)
-	s.GatherRows(y, x, rows)
-	return y
 }

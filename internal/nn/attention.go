@@ -24,24 +24,28 @@ type Positions struct {
 // AttentionSaved is what Attention's Backward needs.
 type AttentionSaved struct {
 	x, q, k, v, o, lse tensor.Tensor
+	rows               tensor.Tensor // that were asked for
+	read               tensor.Tensor // these of o
 }
 
-// Forward sets y [N D] from x [N D].
-func (a *Attention) Forward(s *backend.Stream, y, x tensor.Tensor, b *Batch, pos Positions) (saved AttentionSaved) {
-	saved = AttentionSaved{x: x}
+// Forward sets y [M D] from x [N D]: the outputs at rows.
+func (a *Attention) Forward(s *backend.Stream, y, x tensor.Tensor, b *Batch, pos Positions, rows tensor.Tensor) (saved AttentionSaved) {
+	saved = AttentionSaved{x: x, rows: rows}
 	saved.q, saved.k, saved.v = a.project(s, x, b.IDs.Len(), pos.rotary(b.Positions))
 	saved.o = s.Alloc(x.DType(), saved.q.Dims()...)
 	saved.lse = s.Alloc(s.Wide(), x.Rows(), a.Heads)
 	s.Attention(saved.o, saved.lse, saved.q, saved.k, saved.v, b.Seqs, a.options(pos))
-	a.Dense.Forward(s, y, a.flat(saved.o), tensor.Tensor{})
+	saved.read = Gather(s, saved.o, rows)
+	a.Dense.Forward(s, y, a.flat(saved.read), tensor.Tensor{})
 	return saved
 }
 
-// Backward adds to dx [N D] from dy [N D].
+// Backward adds to dx [N D] from dy [M D].
 func (a *Attention) Backward(s *backend.Stream, dx, dy tensor.Tensor, b *Batch, pos Positions, saved AttentionSaved) {
 	mark := s.Arena().Mark()
-	do := s.Zeros(dx.DType(), saved.o.Dims()...)
-	a.Dense.Backward(s, a.flat(do), dy, a.flat(saved.o))
+	dread := s.Zeros(dx.DType(), saved.read.Dims()...)
+	a.Dense.Backward(s, a.flat(dread), dy, a.flat(saved.read))
+	do := Spread(s, dread, saved.rows, dx.Rows())
 	dq, dk, dv := s.Zeros(dx.DType(), saved.q.Dims()...), s.Zeros(dx.DType(), saved.k.Dims()...), s.Zeros(dx.DType(), saved.v.Dims()...)
 	s.AttentionBackward(dq, dk, dv, do, saved.o, saved.lse, saved.q, saved.k, saved.v, b.Seqs, a.options(pos))
 	dqkv := s.Zeros(dx.DType(), dx.Rows(), a.width())
@@ -52,7 +56,7 @@ func (a *Attention) Backward(s *backend.Stream, dx, dy tensor.Tensor, b *Batch, 
 
 // Cached is Forward for tokens whose sequences began earlier: it writes their keys and values to layer l of the cache and
 // attends to everything that the cache holds of their sequences. A cache that keeps activations gets those too.
-func (a *Attention) Cached(s *backend.Stream, y, x tensor.Tensor, b *CachedBatch, pos Positions, cache *Cache, l int) {
+func (a *Attention) Cached(s *backend.Stream, y, x tensor.Tensor, b *CachedBatch, pos Positions, cache *Cache, l int, rows tensor.Tensor) {
 	q, k, v := a.project(s, x, b.IDs.Len(), pos.rotary(b.Positions))
 	s.ScatterRows(cache.Keys[l], k, b.Slots)
 	s.ScatterRows(cache.Values[l], v, b.Slots)
@@ -67,7 +71,7 @@ func (a *Attention) Cached(s *backend.Stream, y, x tensor.Tensor, b *CachedBatch
 		s.ScatterRows(kept.o, o, b.Slots)
 		s.ScatterRows(kept.lse, lse, b.Slots)
 	}
-	a.Dense.Forward(s, y, a.flat(o), tensor.Tensor{})
+	a.Dense.Forward(s, y, a.flat(Gather(s, o, rows)), tensor.Tensor{})
 }
 
 // Allot takes memory for the activations of tokens tokens.
@@ -76,12 +80,13 @@ func (a *Attention) Allot(s *backend.Stream, kept *LayerActivations, dtype tenso
 	kept.lse = s.Alloc(s.Wide(), tokens, a.Heads)
 }
 
-// Recall is what Forward saves, for tokens that layer l of a cache has kept: x [N D] as Forward would be given it, slots [N].
-func (a *Attention) Recall(s *backend.Stream, x tensor.Tensor, cache *Cache, l int, slots tensor.Tensor) AttentionSaved {
+// Recall is what Forward saves, for tokens that layer l of a cache has kept: x [N D] and rows as Forward would be given them, slots [N].
+func (a *Attention) Recall(s *backend.Stream, x tensor.Tensor, cache *Cache, l int, slots, rows tensor.Tensor) AttentionSaved {
 	kept := &cache.Kept.Layers[l]
+	o := Gather(s, kept.o, slots)
 	return AttentionSaved{
 		x: x, q: Gather(s, kept.q, slots), k: Gather(s, cache.Keys[l], slots), v: Gather(s, cache.Values[l], slots),
-		o: Gather(s, kept.o, slots), lse: Gather(s, kept.lse, slots),
+		o: o, lse: Gather(s, kept.lse, slots), rows: rows, read: Gather(s, o, rows),
 	}
 }
 
