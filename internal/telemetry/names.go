@@ -78,7 +78,7 @@ var definitions = []Definition{
 	{PolicyGradNorm, "gradient norm of the policy before clipping"},
 	{ValueGradNorm, "gradient norm of the value model before clipping"},
 	{ApproxKL, "half the mean squared log-ratio of new and old policy, nats"},
-	{RatioMaxError, "largest distance of a probability ratio from 1 at the first policy step"},
+	{RatioMaxError, "largest distance of a probability ratio from 1 at the first policy step (0 by construction where that trains on what the sampler computed, batching.keep_rollouts)"},
 	{PolicyClipFraction, "share of tokens whose policy loss was clipped"},
 	{ValueClipFraction, "share of tokens whose value loss was clipped"},
 	{ExplainedVariance, "share of the returns' variance that rollout-time values explain"},
