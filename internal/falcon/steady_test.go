@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"alfred/internal/backend"
+	"alfred/internal/backend/backendtest"
 	"alfred/internal/backend/cpu"
 	"alfred/internal/backend/reference"
 	"alfred/internal/falcon"
@@ -85,12 +86,37 @@ func TestNothingIsAllocatedPerStep(t *testing.T) {
 	}
 }
 
+// TestMicroBatchesRunLate: on a device that runs nothing before it is waited for, the backward pass of a micro-batch runs when the host
+// has filled the executor's memory with the next one.
+func TestMicroBatchesRunLate(t *testing.T) {
+	for _, form := range []string{"form-40b", "form-rw"} {
+		g := openGolden(t, form)
+		n := len(g.Floats("logp"))
+		var all [2]map[string][]float64
+		for i, d := range []backend.Device{reference.New(), backendtest.Deferring(reference.New(), backendtest.Options{})} {
+			r := newRank(t, d, g, falcon.Options{})
+			_, _, _, err := r.train([][]int{{0}, {1, 2}, {}, {3}}, g.sequences(), constant(n, 0.5), constant(n, 0.1), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if all[i], err = r.gradients(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, want := range all[0] {
+			if !slices.Equal(all[1][name], want) {
+				t.Errorf("%s: gradients of %s are not those of a device that runs everything at once", form, name)
+			}
+		}
+	}
+}
+
 // TestPassesInFlight: a stage keeps what several forward passes need for their backward passes, in any order of the two, and does not
 // mix it up when it uses the memory of one for another.
 func TestPassesInFlight(t *testing.T) {
 	g := openGolden(t, "form-40b")
 	seqs := g.sequences()
-	for _, order := range []string{"F0 B0 F1 B1 F2 B2 F3 B3", "F0 F1 B0 F2 B1 F3 B2 B3", "F2 F1 F0 B0 B1 F3 B2 B3"} {
+	for _, order := range []string{"F0 B0 F1 F2 B1 F3 B2 B3", "F0 F1 B0 F2 B1 F3 B2 B3", "F2 F1 F0 B0 B1 F3 B2 B3"} {
 		r := newRank(t, reference.New(), g, falcon.Options{})
 		want := newRank(t, reference.New(), g, falcon.Options{})
 		if _, _, _, err := want.train([][]int{{0}, {1}, {2}, {3}}, seqs, constant(len(g.Floats("logp")), 0.5), constant(len(g.Floats("logp")), 0), nil); err != nil {

@@ -92,6 +92,22 @@ func TestResultsOutliveTheirOutput(t *testing.T) {
 	}
 }
 
+// TestGradientsStartAtZero: also in memory that held other gradients.
+func TestGradientsStartAtZero(t *testing.T) {
+	var g Gradient
+	for range 2 {
+		g.zero(Output{LogProb: []float64{1, 2}, Entropy: []float64{3, 4}, Value: []float64{}}, true)
+		if d := cmp.Diff(Gradient{LogProb: []float64{0, 0}, Entropy: []float64{0, 0}, Value: []float64{}}, g); d != "" {
+			t.Error(d)
+		}
+		g.LogProb[1], g.Entropy[0] = 5, 6
+	}
+	g.zero(Output{LogProb: []float64{1}, Entropy: []float64{2}}, false)
+	if d := cmp.Diff(Gradient{LogProb: []float64{0}}, g); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestResultsSurviveTheWire(t *testing.T) {
 	want := []Result{{LogProb: []float64{-1, -2.5}, Entropy: []float64{0.25, 3}}, {Value: []float64{}}, {Value: []float64{1e-300}}}
 	var b []byte

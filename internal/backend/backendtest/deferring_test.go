@@ -85,17 +85,26 @@ func TestDownloadsArePoisonedUntilTheirOwnWait(t *testing.T) {
 
 func TestHostMemoryIsReadAtTheCall(t *testing.T) {
 	s := stream(t, Deferring(reference.New(), Options{}))
-	source, lengths := []float64{1, 2}, []int{1}
+	source, lengths, queries, keys := []float64{1, 2}, []int{1}, []int{1}, []int{1}
 	x := s.Alloc(tensor.Float64, 1, 1, 2)
 	s.Upload(x, backend.Float64s(source))
 	source[0] = 7
 	offsets := s.Alloc(tensor.Int32, 2)
 	s.Upload(offsets, backend.Int32s([]int32{0, 1}))
 	o := s.Alloc(tensor.Float64, 1, 1, 2)
-	s.Attention(o, tensor.Tensor{}, x, x, x, backend.Sequences{Offsets: offsets, Lengths: lengths}, backend.Attention{Scale: 1})
-	lengths[0] = 5
-	if got, err := read(s, o); err != nil || !slices.Equal(got, []float64{1, 2}) {
-		t.Errorf("got %v, %v", got, err)
+	lse, dv, paged, one := s.Alloc(tensor.Float64, 1, 1), s.Zeros(tensor.Float64, 1, 1, 2), s.Alloc(tensor.Float64, 1, 1, 2), s.Alloc(tensor.Int32, 1)
+	s.Upload(one, backend.Int32s([]int32{1}))
+	table := s.Alloc(tensor.Int32, 1, 1)
+	s.Upload(table, backend.Int32s([]int32{0}))
+	seqs, a := backend.Sequences{Offsets: offsets, Lengths: lengths}, backend.Attention{Scale: 1}
+	s.Attention(o, lse, x, x, x, seqs, a)
+	s.AttentionBackward(s.Zeros(tensor.Float64, 1, 1, 2), s.Zeros(tensor.Float64, 1, 1, 2), dv, x, o, lse, x, x, x, seqs, a)
+	s.AttentionPaged(paged, tensor.Tensor{}, x, x, x, backend.Pages{Table: table, Queries: offsets, KeyLengths: one, PageSize: 1, QueryCounts: queries, KeyCounts: keys}, a)
+	lengths[0], queries[0], keys[0] = 5, 5, 5
+	for _, y := range []tensor.Tensor{o, dv, paged} { // there is one key, so all are copies of x
+		if got, err := read(s, y); err != nil || !slices.Equal(got, []float64{1, 2}) {
+			t.Errorf("got %v, %v", got, err)
+		}
 	}
 }
 

@@ -130,8 +130,8 @@ func share[T any, O operationOn[T]](q *queue, n, tiles int, op T) {
 	}
 	at := place[T](&q.job)
 	*at = op
+	defer func() { *at = *new(T) }() // the operands are not kept, whatever happens
 	q.job.run(q.pool, O(at), n, tiles)
-	*at = *new(T) // the operands are not kept
 }
 
 // place is j's for operations of type T.

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,7 +49,7 @@ func TestPoolComputesEachTileOnce(t *testing.T) {
 	}
 }
 
-// A panic in a tile reaches the caller, whoever computed it, and the workers live on.
+// A panic in a tile, or in the only one, reaches the caller, whoever computed it. The workers live on, and the operation is not kept.
 func TestPoolPanicReachesCaller(t *testing.T) {
 	q := &queue{pool: newPool(nil, 2)}
 	for round := range 100 {
@@ -58,12 +59,18 @@ func TestPoolPanicReachesCaller(t *testing.T) {
 					t.Fatalf("round %d: recovered %v", round, r)
 				}
 			}()
-			run(q, 5, function(func(_ *worker, i int) {
+			run(q, 1+round%5, function(func(_ *worker, i int) {
 				if i == round%5 {
 					panic("tile")
 				}
 			}))
 		}()
+		if i := slices.Index(q.pool.free, false); i >= 0 {
+			t.Fatalf("round %d: worker %d was not given back", round, i)
+		}
+		if f := place[function](&q.job); *f != nil {
+			t.Fatalf("round %d: the queue holds an operation after its end", round)
+		}
 	}
 	var done atomic.Int32
 	run(q, 4, function(func(*worker, int) { done.Add(1) }))

@@ -132,6 +132,7 @@ func (q *queue) draw(d drawing) {
 func (o *drawing) compute(w *worker, lo, hi int) {
 	v, first, tokens := o.logits.Dim(1), o.draw.First, ints(o.tokens)
 	for n := lo; n < hi; n++ {
+		w.scratch.reset() // each row anew: a tile can have many
 		z := row32{logits: floats(o.logits)[n*v : (n+1)*v], scale: float32(o.draw.Scale), banned: int(ints(o.banned)[n]) - first}
 		i, ok := o.choose(o, w, z, n)
 		o.failed[n], tokens[n] = !ok, 0

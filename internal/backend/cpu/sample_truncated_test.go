@@ -34,3 +34,22 @@ func TestFlatDistributionNeedsManyEntries(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsAreDrawnInTheSameScratch: a worker needs no more temporary memory for many rows than for one.
+func TestRowsAreDrawnInTheSameScratch(t *testing.T) {
+	r := newRig(t, Options{Workers: 1}, 8<<20)
+	const n, v = 400, 2000
+	logits, uniforms, tokens, stats := r.s.Zeros(tensor.Float32, n, v), r.s.Zeros(tensor.Float64, n), r.s.Alloc(tensor.Int32, n), r.s.Zeros(tensor.Float32, n, 4)
+	banned := r.ints([]int{n}, func(int) int { return -1 })
+	draw := func(rows int) int {
+		r.s.SampleTruncated(tokens.Slice(0, rows), stats.Slice(0, rows), logits.Slice(0, rows), uniforms.Slice(0, rows), banned.Slice(0, rows), backend.Draw{Head: backend.Head{Scale: 1}, TopP: 0.9})
+		if err := r.s.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		return r.d.ScratchBytes()
+	}
+	draw(4) // a tile for each: from the second one on, scratch is one block
+	if few, many := draw(4), draw(n); many > few {
+		t.Errorf("%d bytes for %d rows, %d for one", many, n/4, few)
+	}
+}
