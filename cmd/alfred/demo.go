@@ -146,7 +146,9 @@ func (p *demoProgram) Train(ctx context.Context, title string, cfg *config.Confi
 
 // Generate samples responses of a policy.
 func (p *demoProgram) Generate(ctx context.Context, path string, requests []rollout.Request, limits rollout.Limits, sampling rollout.Sampling) ([]rollout.Trajectory, error) {
-	exec, _, err := p.open(ctx, path, "policy", limits.Longest, rehearseRollout(ctx, limits, sampling.Draw))
+	exec, _, err := p.open(ctx, path, "policy", limits.Longest, func(e *pipeline.Executor) error {
+		return rollout.Rehearse(ctx, e, limits, sampling.Draw, nil)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -255,18 +255,6 @@ const stepTokens = 2048
 // empty at the end of each lot do not count.
 const roundsBetweenWrites = 32
 
-// rehearseRollout runs the largest step of a rollout.
-func rehearseRollout(ctx context.Context, limits rollout.Limits, draw nn.Draw) func(*pipeline.Executor) error {
-	return func(e *pipeline.Executor) error {
-		d, err := rollout.Open(e, limits)
-		if err != nil {
-			return err
-		}
-		defer d.Close()
-		return rollout.Rehearse(ctx, d, limits, draw)
-	}
-}
-
 // generateAll generates the responses, some prompts at a time, and writes them in order.
 func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions, dtype tensor.DType, prompts []generatePrompt, out *output) error {
 	total := len(prompts) * opts.Returns
@@ -283,7 +271,9 @@ func generateAll(ctx context.Context, a *app, m *openModel, opts GenerateOptions
 		Key:      random.Key{Seed: opts.Seed, Purpose: random.Rollout},
 		LogProbs: true,
 	}
-	exec, err := opts.Model.load(ctx, a, m, dtype, limits.Longest, rehearseRollout(ctx, limits, sampling.Draw))
+	exec, err := opts.Model.load(ctx, a, m, dtype, limits.Longest, func(e *pipeline.Executor) error {
+		return rollout.Rehearse(ctx, e, limits, sampling.Draw, nil)
+	})
 	if err != nil {
 		return err
 	}

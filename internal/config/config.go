@@ -67,7 +67,7 @@ func (p Parallel) World() int { return p.Tensor * p.Pipeline * p.Data }
 type Batching struct {
 	MicroBatchTokens int  `yaml:"micro_batch_tokens" default:"4096" range:"[1,)" unit:"tokens" doc:"most tokens in one forward; a sequence is never cut, so the longest must fit"`
 	RolloutSlots     int  `yaml:"rollout_slots" stage:"reward ppo" default:"64" range:"[1,)" unit:"sequences" doc:"sequences sampled at once by each data replica"`
-	KeepRollouts     bool `yaml:"keep_rollouts" stage:"ppo" default:"true" resume:"free" doc:"let the first policy step of an iteration train on what the sampler's forward passes computed instead of going forward again: the same bits. Done where old_log_probs is rollout, recompute is off, there is one data replica, and the run needs at most half of the machine's memory; the first iteration of a process goes forward all the same, and so checks the ratio"`
+	KeepRollouts     bool `yaml:"keep_rollouts" stage:"ppo" default:"true" resume:"free" doc:"let the first policy step of an iteration train on what the sampler's forward passes computed instead of going forward again: the same bits. Done where old_log_probs is rollout, recompute is off, there is one data replica, and ranks then need at most half of the machine's memory; the first iteration of a process goes forward all the same, and so checks the ratio"`
 	Recompute        bool `yaml:"recompute" default:"false" doc:"keep only the input of each layer and run its forward again in backward: less memory, a third more work"`
 }
 

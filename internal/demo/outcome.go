@@ -30,7 +30,8 @@ type Outcome struct {
 	Score Change
 	// Of the responses in the first iteration, before any update, and in the last one.
 	KL, EODRate, Length Change
-	// The largest of all iterations; promised to be 0.
+	// The largest of all iterations; promised to be 0. Only the first one has compared anything if the others trained on what the sampler
+	// computed.
 	RatioError float64
 }
 

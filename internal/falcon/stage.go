@@ -192,11 +192,11 @@ func (st *Stage) Forward(s *backend.Stream, b *nn.Batch, scale float64, keep boo
 
 // recall is Forward with keep for a batch that a cache has kept: of the tokens in its order, chosen with this scale.
 func (st *Stage) recall(s *backend.Stream, b *nn.Batch, scale float64) (nn.Outputs, any) {
-	kept := st.begin(b, scale)
+	kept, slots := st.begin(b, scale), b.Slots(s)
 	for l, blk := range st.blocks {
-		kept.blocks = append(kept.blocks, blk.Recall(s, b.Cache, l, b.Slots, st.at(l, b.Rows)))
+		kept.blocks = append(kept.blocks, blk.Recall(s, b.Cache, l, slots, st.at(l, b.Rows)))
 	}
-	read := nn.Gather(s, b.Slots, b.Rows)
+	read := nn.Gather(s, slots, b.Rows)
 	kept.h, kept.norm = st.norm.Forward(s, nn.Gather(s, b.Cache.Kept.Last, read))
 	kept.out.LogProbs = st.lm.Recall(s, b.Cache.Kept.Chosen, read)
 	return kept.out, kept

@@ -21,7 +21,6 @@ type Batch struct {
 	Rows           tensor.Tensor // [M] int32: the packed rows at which the head is read
 	Targets        tensor.Tensor // [M] int32: the token after each of them
 	Cache          *Cache        // keeps the activations of all tokens, or nil
-	Slots          tensor.Tensor // [N] int32: where, if there is such a cache
 
 	ids, positions, offsets, rows, targets, slots []int32 // the same on the host: room for the next filling
 }
@@ -29,7 +28,7 @@ type Batch struct {
 // Fill uploads seqs into the stream's current arena.
 func (b *Batch) Fill(s *backend.Stream, seqs []Sequence) {
 	b.ids, b.positions, b.rows, b.targets = b.ids[:0], b.positions[:0], b.rows[:0], b.targets[:0]
-	b.slots, b.Slots, b.Cache = b.slots[:0], tensor.Tensor{}, nil
+	b.slots, b.Cache = b.slots[:0], nil
 	if len(seqs) > 0 {
 		b.Cache = seqs[0].Kept.Cache
 	}
@@ -58,10 +57,10 @@ func (b *Batch) Fill(s *backend.Stream, seqs []Sequence) {
 	b.IDs, b.Positions = upload(s, b.ids), upload(s, b.positions)
 	b.Seqs.Offsets = upload(s, b.offsets)
 	b.Rows, b.Targets = upload(s, b.rows), upload(s, b.targets)
-	if b.Cache != nil {
-		b.Slots = upload(s, b.slots)
-	}
 }
+
+// Slots uploads where the cache keeps the tokens [N]: what only looks at the outputs does without.
+func (b *Batch) Slots(s *backend.Stream) tensor.Tensor { return upload(s, b.slots) }
 
 // upload puts xs into a new int32 tensor.
 func upload(s *backend.Stream, xs []int32) tensor.Tensor {

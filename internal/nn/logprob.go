@@ -21,7 +21,7 @@ type LogProbs struct {
 
 // Forward reads the head for hidden states h [M D] and targets [M], with logits multiplied by scale.
 func (l *LogProbHead) Forward(s *backend.Stream, h, targets tensor.Tensor, scale float64) LogProbs {
-	out := l.outputs(s, h.Rows())
+	out := l.Allot(s, h.Rows())
 	mark := s.Arena().Mark()
 	all, mine := l.stats(s, h.Rows())
 	s.LogProbStats(mine, h, l.W.Weight(), targets, l.head(scale))
@@ -49,34 +49,33 @@ type Draw struct {
 // scale the log-probs have the bits that Forward gives for those tokens.
 func (l *LogProbHead) Sample(s *backend.Stream, h, uniforms, banned tensor.Tensor, d Draw) (tokens tensor.Tensor, out LogProbs) {
 	m, v := h.Rows(), l.W.Local[0]
-	tokens, out = s.Alloc(tensor.Int32, m), l.outputs(s, m)
+	tokens, out = s.Alloc(tensor.Int32, m), l.Allot(s, m)
 	mark := s.Arena().Mark()
 	defer s.Arena().Release(mark)
 	logits := s.Alloc(s.Wide(), m, v)
 	s.MatMul(logits, h, l.W.Weight(), backend.Epilogue{})
 	draw := backend.Draw{Head: l.head(1 / d.Temperature), Greedy: d.Greedy, TopK: d.TopK, TopP: d.TopP}
-	if !d.Greedy && (d.TopK > 0 || d.TopP < 1) {
-		logits = joinColumns(s, l.Group, logits, l.First, l.W.Shape[0])
-		draw.First = 0
-		blocks := s.Alloc(s.Wide(), m, blockCount(logits.Dim(1)), 2)
-		stats := s.Alloc(s.Wide(), m, 4)
-		s.SampleBlocks(blocks, stats, logits, banned, draw.Head)
-		s.SampleTruncated(tokens, stats, logits, uniforms, banned, draw)
-		s.LogProbMerge(out.LogProb, out.LSE, out.Entropy, stats.Reshape(1, m, 4))
-		return tokens, out
-	}
 	all, mine := l.stats(s, m)
 	blocks := s.Alloc(s.Wide(), m, blockCount(v), 2)
 	s.SampleBlocks(blocks, mine, logits, banned, draw.Head)
-	blocks = joinColumns(s, l.Group, blocks, l.First/backend.VocabBlock, blockCount(l.W.Shape[0]))
-	s.SamplePick(tokens, mine, logits, blocks, uniforms, banned, draw)
-	l.Group.AllReduce(s, tokens)
+	if !d.Greedy && (d.TopK > 0 || d.TopP < 1) {
+		// Every rank draws from the whole row. The statistics stay those of the ranks' parts, for the bits of Forward, and one rank
+		// adds the logit of the token.
+		logits = joinColumns(s, l.Group, logits, l.First, l.W.Shape[0])
+		draw.First = 0
+		chosen := s.Zeros(s.Wide(), m, 4)
+		s.SampleTruncated(tokens, chosen, logits, uniforms, banned, draw)
+		if l.Group.Rank() == 0 {
+			s.Add(mine, mine, chosen)
+		}
+	} else {
+		blocks = joinColumns(s, l.Group, blocks, l.First/backend.VocabBlock, blockCount(l.W.Shape[0]))
+		s.SamplePick(tokens, mine, logits, blocks, uniforms, banned, draw)
+		l.Group.AllReduce(s, tokens)
+	}
 	l.merge(s, out, all, mine)
 	return tokens, out
 }
-
-// Allot takes memory for the outputs of tokens tokens.
-func (l *LogProbHead) Allot(s *backend.Stream, tokens int) LogProbs { return l.outputs(s, tokens) }
 
 // Keep puts outputs where a cache keeps them, at slots [M].
 func (l *LogProbHead) Keep(s *backend.Stream, kept, out LogProbs, slots tensor.Tensor) {
@@ -95,7 +94,8 @@ func (l *LogProbHead) head(scale float64) backend.Head {
 	return backend.Head{First: l.First, Scale: scale}
 }
 
-func (l *LogProbHead) outputs(s *backend.Stream, m int) LogProbs {
+// Allot takes memory for the outputs of m rows.
+func (l *LogProbHead) Allot(s *backend.Stream, m int) LogProbs {
 	return LogProbs{LogProb: s.Alloc(s.Wide(), m), LSE: s.Alloc(s.Wide(), m), Entropy: s.Alloc(s.Wide(), m)}
 }
 

@@ -22,7 +22,7 @@ type Stage interface {
 	Decode(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, uniforms, banned tensor.Tensor, d nn.Draw) (tokens tensor.Tensor, out nn.LogProbs)
 }
 
-// Executor runs a Stage on a stream, in memory of one arena that is empty between calls.
+// Executor runs a Stage on a stream, in memory of one arena that holds nothing between calls but the caches of decodings.
 type Executor struct {
 	Stage  Stage
 	Stream *backend.Stream

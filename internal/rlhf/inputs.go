@@ -35,7 +35,7 @@ type inputs struct {
 	// Rotary tables in place of alfred's own, to reproduce another program's numbers.
 	rotaryCos, rotarySin []float64
 
-	keep bool // rollouts, until the policy's first step
+	keep bool // rollouts, until the policy's first step; decided before ranks begin
 
 	dir      rundir.Dir
 	warnings []string

@@ -38,7 +38,11 @@ func (r *run) plan(ctx context.Context, device backend.Device, have int) (sizes 
 	if float64(total) <= keptShare*float64(have) {
 		return sizes, nil
 	}
-	r.log.Info("rollouts are not kept until the policy's first step, that needs too much of the memory", "size", mebibytes(total), "of", mebibytes(have))
+	if have > 0 {
+		r.log.Info("rollouts are not kept until the policy's first step: with them the run needs too much of the memory", "size", mebibytes(total), "of", mebibytes(have))
+	} else {
+		r.log.Info("rollouts are not kept until the policy's first step: nobody knows how much memory this machine has", "size", mebibytes(total))
+	}
 	r.in.keep = false
 	return measure(ctx, r.in, device, r.mesh)
 }
@@ -53,7 +57,7 @@ func (p *ppoStage) keptLimits() rollout.Limits {
 // rehearseKept runs an iteration whose rollouts are kept.
 func (p *ppoStage) rehearseKept(ctx context.Context) error {
 	return p.rehearsal("iteration with its rollouts kept", func() error {
-		return p.policy.decodeLargest(ctx, p.keptLimits(), p.draw(), func(d *pipeline.Decoding) error {
+		return rollout.Rehearse(ctx, p.policy.exec, p.keptLimits(), p.draw(), func(d *pipeline.Decoding) error {
 			err := errors.Join(p.reference.scoreLargest(ctx), p.value.trainLargest(ctx, nn.Kept{}))
 			if p.reward != nil {
 				err = errors.Join(err, p.reward.scoreLargest(ctx))

@@ -2,12 +2,17 @@ package rlhf
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
+	"alfred/internal/backend"
+	"alfred/internal/backend/backendtest"
 	"alfred/internal/backend/cpu"
+	"alfred/internal/backend/reference"
 	"alfred/internal/mesh"
 )
 
@@ -108,5 +113,86 @@ func TestKeptRolloutsChangeNothing(t *testing.T) {
 			t.Fatalf("weights differ after iteration %d", i)
 		}
 		st.Step, plainSt.Step = st.Step+1, plainSt.Step+1
+	}
+}
+
+// TestUncheckedRolloutsAreNotKept: where no token takes part in a policy loss, nothing is compared with the sampler, and the next
+// iteration still goes forward.
+func TestUncheckedRolloutsAreNotKept(t *testing.T) {
+	text := strings.Replace(sampledConfig(t), "continuation_max_len: 6", "continuation_max_len: 6, continuation_min_len: 6", 1)
+	text = strings.Replace(text, "trainer: {", "trainer: {missing_eod: mask, ", 1)
+	var used int // bytes of the work arena while scores are computed
+	var p *ppoStage
+	p, st := newConvergence(t, text, func(response []int32) float64 {
+		used = p.work.Used()
+		return float64(response[0] % 7)
+	})
+	p.in.keep = true
+	for i := range 2 {
+		it, _, err := p.iterate(context.Background(), st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(it.masked, false) {
+			t.Fatal("a response takes part")
+		}
+		if used != 0 {
+			t.Errorf("iteration %d: rollouts are kept, and nothing was compared", i)
+		}
+		st.Step++
+	}
+}
+
+// TestKeptRolloutsLeaveTheSameFiles: whole runs of all forms leave the same files with and without, over one and several tensor ranks, also
+// such as hold no heads, and with truncated draws.
+func TestKeptRolloutsLeaveTheSameFiles(t *testing.T) {
+	data := writePrompts(t, 12)
+	cases := []struct {
+		form   string
+		tensor int
+		draw   string
+	}{
+		{"form-40b", 4, "top_k: 9"},
+		{"form-40b-1ln", 2, "top_p: 0.8"},
+		{"form-7b", 2, "temperature: 0.7"},
+		{"form-rw", 3, "top_k: 5"},
+		{"form-7b", 1, "top_k: 5"},
+		{"form-rw-4", 2, "top_k: 9, top_p: 0.7"},
+	}
+	if testing.Short() {
+		cases = cases[:2]
+	}
+	for _, c := range cases {
+		var files [2]map[string][]byte
+		for i, keep := range []bool{true, false} {
+			dir := t.TempDir()
+			text := sampledPPO(data, dir, fmt.Sprintf("parallel: {tensor: %d}\nbatching: {micro_batch_tokens: 90, rollout_slots: 3, keep_rollouts: %v}\n", c.tensor, keep))
+			text = strings.Replace(text, "continuation_max_len: 20", "continuation_max_len: 20, "+c.draw, 1)
+			text = strings.NewReplacer("max_steps: 3", "max_steps: 2", "checkpoint: {every: 1}", "checkpoint: {every: 2}").Replace(text)
+			text = strings.Replace(text, goldens+"policy, reward: "+goldens+"reward", "../falcon/testdata/golden/"+c.form+", reward: {rule: length, target: 3}", 1)
+			if _, err := train(t, text, onCPU, Env{}); err != nil {
+				t.Fatalf("%+v, kept %v: %v", c, keep, err)
+			}
+			files[i] = leftovers(t, dir)
+		}
+		if !sameBits(files[0], files[1]) {
+			t.Errorf("%+v: other files where rollouts are kept", c)
+		}
+	}
+}
+
+// TestKeptRolloutsOnADeviceThatDefers: an iteration that keeps its rollouts misses no wait, and reads nothing that was not written.
+func TestKeptRolloutsOnADeviceThatDefers(t *testing.T) {
+	data := writePrompts(t, 12)
+	run := func(device backend.Device) map[string][]byte {
+		dir := t.TempDir()
+		text := strings.Replace(shortPPO(data, dir), "max_steps: 1", "max_steps: 2", 1)
+		if _, err := train(t, text, func(int) (backend.Device, error) { return device, nil }, Env{}); err != nil {
+			t.Fatal(err)
+		}
+		return leftovers(t, dir)
+	}
+	if !sameBits(run(backendtest.Deferring(reference.New(), backendtest.Options{PoisonArenas: true})), run(reference.New())) {
+		t.Error("the deferring device leaves other files than the eager one")
 	}
 }

@@ -141,20 +141,7 @@ func (m *model) scoreLargest(ctx context.Context) error {
 
 // rehearseDecoding runs the largest step of a rollout beside its cache.
 func (m *model) rehearseDecoding(ctx context.Context, limits rollout.Limits, draw nn.Draw) error {
-	return m.rehearsal("rollout", func() error { return m.decodeLargest(ctx, limits, draw, func(*pipeline.Decoding) error { return nil }) })
-}
-
-// decodeLargest runs the largest step of a rollout, and what follows while its cache is there.
-func (m *model) decodeLargest(ctx context.Context, limits rollout.Limits, draw nn.Draw, then func(*pipeline.Decoding) error) error {
-	d, err := rollout.Open(m.exec, limits)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := rollout.Rehearse(ctx, d, limits, draw); err != nil {
-		return err
-	}
-	return then(d)
+	return m.rehearsal("rollout", func() error { return rollout.Rehearse(ctx, m.exec, limits, draw, nil) })
 }
 
 // announce says what the run will hold, and refuses what the machine does not have. The host's part is what the process holds

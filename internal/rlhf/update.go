@@ -163,7 +163,7 @@ func (p *ppoStage) updatePolicy(ctx context.Context, st *State, it *iteration, m
 				return fmt.Errorf("%w: at the first policy step the ratio differs from 1 by %g, allowed is %g (trainer.ratio_tolerance): training does not see what was scored",
 					ErrNumerical, stats.MaxRatioError, tc.RatioTolerance)
 			}
-			p.checked = true
+			p.checked = p.checked || stats.Tokens > 0
 		}
 		rate, norm, err := p.policy.update(st, loss, p.names(it, b.members))
 		metrics.SetFloat(telemetry.LRPolicy, rate)

@@ -83,8 +83,14 @@ func Generate(ctx context.Context, d *pipeline.Decoding, requests []Request, lim
 	return all, stats, nil
 }
 
-// Rehearse runs the largest step that Generate can take under the limits: on a device that holds nothing, to find out what it needs.
-func Rehearse(ctx context.Context, d *pipeline.Decoding, limits Limits, draw nn.Draw) error {
+// Rehearse runs the largest step that Generate can take under the limits, beside its cache, and then what follows while that is still there, if
+// anything does: on a device that holds nothing, to find out what it needs.
+func Rehearse(ctx context.Context, e *pipeline.Executor, limits Limits, draw nn.Draw, then func(*pipeline.Decoding) error) error {
+	d, err := Open(e, limits)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
 	pages := make([]int32, limits.PagesPerSlot())
 	chunks := make([]nn.Chunk, limits.Slots)
 	for i, left := 0, limits.Tokens-limits.Slots; i < len(chunks); i++ {
@@ -92,6 +98,9 @@ func Rehearse(ctx context.Context, d *pipeline.Decoding, limits Limits, draw nn.
 		chunks[i] = nn.Chunk{IDs: make([]int32, n+1), Pages: pages, Read: true}
 		left -= n
 	}
-	_, err := d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
+	_, err = d.Step(ctx, chunks, make([]float64, limits.Slots), make([]int32, limits.Slots), draw, true)
+	if err == nil && then != nil {
+		err = then(d)
+	}
 	return err
 }

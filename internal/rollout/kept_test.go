@@ -49,6 +49,17 @@ func train(t *testing.T, e *pipeline.Executor, grads tensor.Tensor, seqs []nn.Se
 	return got
 }
 
+// scoringPeak is the most memory in use while sequences are scored in one micro-batch.
+func scoringPeak(t *testing.T, e *pipeline.Executor, seqs []nn.Sequence) int {
+	t.Helper()
+	e.Arena.ResetPeak()
+	unit := pipeline.Unit{Sequences: seqs}
+	if err := e.Score(context.Background(), []pipeline.MicroBatch{{Units: []pipeline.Unit{unit}}}, func(int, pipeline.Output) {}); err != nil {
+		t.Fatal(err)
+	}
+	return e.Arena.Peak()
+}
+
 // TestKeptRolloutsTrainLikeOthers: sequences whose activations the cache has kept give the outputs and the gradients that they give with
 // a forward pass of their own, to the bit: however the rollout was scheduled, with pages that sequences share, and with a truncated draw.
 func TestKeptRolloutsTrainLikeOthers(t *testing.T) {
@@ -110,6 +121,9 @@ func TestKeptRolloutsTrainLikeOthers(t *testing.T) {
 			}
 			want := train(t, e, grads, plain, c.budget)
 			got := train(t, e, grads, kept, c.budget)
+			if a, b := scoringPeak(t, e, plain), scoringPeak(t, e, kept); a != b {
+				t.Errorf("scoring sequences needs %d bytes, and %d where a cache keeps them", a, b)
+			}
 			e.Stream.Zero(d.Cache.Kept.Chosen.LogProb)
 			if others := train(t, e, grads, kept, c.budget); slices.ContainsFunc(others.logp, func(x float64) bool { return x != 0 }) {
 				t.Error("log-probs are not those that the cache has kept")
