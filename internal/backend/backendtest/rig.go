@@ -43,9 +43,9 @@ type operand struct {
 	name     string
 	dtype    tensor.DType // on the device; the reference has float64 for every floating-point type
 	dims     []int
-	rowwise  bool      // dims[0] counts rows of the batch
-	values   []float64 // as uploaded, rounded to dtype
-	dev, ref tensor.Tensor
+	rowwise  bool          // dims[0] counts rows of the batch
+	values   []float64     // as uploaded, rounded to dtype
+	dev, ref tensor.Tensor // ref is absent until the reference needs it
 
 	// Of outputs, once the case is done.
 	tolerance tolerance
@@ -64,10 +64,18 @@ func (s side) of(o *operand) tensor.Tensor {
 	switch {
 	case o == nil:
 		return tensor.Tensor{}
-	case s.isRef:
-		return o.ref
+	case !s.isRef:
+		return o.dev
 	}
-	return o.dev
+	if o.ref.Absent() {
+		dtype := o.dtype
+		if dtype != tensor.Int32 {
+			dtype = tensor.Float64
+		}
+		o.ref = s.Alloc(dtype, o.dims...)
+		write(s.Stream, o.ref, o.values)
+	}
+	return o.ref
 }
 
 // do runs the operation on the device, and on the reference.
@@ -91,22 +99,17 @@ func (r *rig) filled(name string, dtype tensor.DType, value func(i int) float64,
 	return r.place(name, dtype, pickRows(whole, length(dims[1:]), picked), dims...)
 }
 
-// place makes an operand of the values of the rows that take part, and uploads it to both sides.
+// place makes an operand of the values of the rows that take part, and uploads it.
 func (r *rig) place(name string, dtype tensor.DType, values []float64, dims ...int) *operand {
-	o := &operand{name: name, dtype: dtype, dims: append([]int(nil), dims...), rowwise: dims[0] == rows}
+	o := &operand{name: name, dtype: dtype, dims: append([]int(nil), dims...), rowwise: dims[0] == rows, values: make([]float64, len(values))}
 	if o.rowwise {
 		o.dims[0] = len(r.picked)
 	}
-	for _, v := range values {
-		o.values = append(o.values, round(dtype, v))
+	for i, v := range values {
+		o.values[i] = round(dtype, v)
 	}
-	refType := dtype
-	if dtype != tensor.Int32 {
-		refType = tensor.Float64
-	}
-	o.dev, o.ref = r.dev.Alloc(dtype, o.dims...), r.ref.Alloc(refType, o.dims...)
+	o.dev = r.dev.Alloc(dtype, o.dims...)
 	write(r.dev, o.dev, o.values)
-	write(r.ref, o.ref, o.values)
 	return o
 }
 
@@ -185,7 +188,7 @@ func (b *bench) run(c testCase, storage tensor.DType, picked []int, alone bool) 
 		devErr = b.dev.Download(backend.Raw(o.dtype, o.bits), o.dev).Wait()
 		if !alone && devErr == nil {
 			o.got, devErr = read(b.dev, o.dev)
-			o.want, refErr = read(b.ref, o.ref)
+			o.want, refErr = read(b.ref, side{Stream: b.ref, isRef: true}.of(o))
 		}
 		errs = append(errs, devErr, refErr)
 	}

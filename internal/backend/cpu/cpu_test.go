@@ -1,6 +1,9 @@
 package cpu
 
 import (
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"alfred/internal/backend"
@@ -33,6 +36,25 @@ func TestBestInstructionSetIsTested(t *testing.T) {
 	}
 	if got, want := d.kernels.isa(), InstructionSets()[0]; got != want {
 		t.Errorf("New takes %s, the first of the list is %s", got, want)
+	}
+}
+
+// TestInstructionSetsOfThisMachine: what the kernel says that the processor has is what the tests run on.
+func TestInstructionSetsOfThisMachine(t *testing.T) {
+	have := InstructionSets()
+	t.Log(have)
+	if have[0] == "go" {
+		t.Skip("this build has no C kernels")
+	}
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		t.Skip(err)
+	}
+	flags := strings.Fields(string(info))
+	for flag, isa := range map[string]string{"avx512_bf16": "avx512bf16", "avx512f": "avx512", "avx2": "avx2"} {
+		if slices.Contains(flags, flag) && !slices.Contains(have, isa) {
+			t.Errorf("this machine has %s, but %s is not among %v", flag, isa, have)
+		}
 	}
 }
 

@@ -3,7 +3,7 @@
 package cpu
 
 /*
-#cgo CFLAGS: -std=c11 -O3
+#cgo CFLAGS: -std=c11 -O3 -g1
 #include "kernels.h"
 
 #define CALL(name) static void call_##name(const struct kernels *k, const void *args) { k->name(args); }

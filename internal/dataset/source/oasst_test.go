@@ -207,6 +207,9 @@ func TestOasstThreadExportIsRefused(t *testing.T) {
 
 // A chain, an orphaned chain and a circle of many messages take a step per message: quadratic, this would not end.
 func TestOasstLinksInLinearTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links 900,000 messages")
+	}
 	const n = 300_000
 	for _, c := range []struct {
 		firstParent        string
@@ -232,6 +235,9 @@ func TestOasstLinksInLinearTime(t *testing.T) {
 
 // The depth of a tree is bounded: what hangs deeper is taken off, the rest stays.
 func TestOasstDeepTree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("decodes lists within lists thousands of times")
+	}
 	var deep strings.Builder
 	const levels = 4000 // the JSON decoder itself refuses 10,000 nested lists and objects
 	for i := range levels {

@@ -39,6 +39,9 @@ func TestOasstParquet(t *testing.T) {
 
 // A damaged parquet file is an error or gives other rows, never a crash. Cut short, it is always an error.
 func TestOasstDamagedParquet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads a thousand files")
+	}
 	for _, path := range []string{fixtureParquet, fixtureMinimal} {
 		data := readAll(t, path)
 		for cut := 4; cut < len(data); cut += 97 {
