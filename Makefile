@@ -26,8 +26,8 @@ race-packages:
 race-cpu:
 	$(GO) test -race -short -run 'Share|Packed|Pool|Steady|Determinism' ./internal/backend/cpu
 
-# Each access calls its check instead of containing it, which gcc compiles in a fraction of the time. What kernels are compared with has
-# no memory of C and is not instrumented.
+# Checks are calls, which gcc compiles several times as fast as checks in place. What the kernels are compared with is Go on memory of Go,
+# and runs without checks.
 asan: ## the C kernels under AddressSanitizer, on every instruction set (SHORT=-short: on the best one)
 	CGO_CFLAGS='-O2 -g1 --param=asan-instrumentation-with-call-threshold=0' $(GO) test -asan $(SHORT) -timeout 30m -run 'Conformance|Pack' \
 		$(foreach p,reference backendtest,-gcflags=alfred/internal/backend/$(p)=-asan=false) ./internal/backend/cpu

@@ -20,10 +20,12 @@ only_the_deadline() { # the lines from the first "--- FAIL" on, without times
 FAIL" ]
 }
 
-for dir in $(grep -rlE '^func Fuzz' --include='*_test.go' cmd internal | xargs -n1 dirname | sort -u); do
+dirs=$(grep -rlE '^func Fuzz' --include='*_test.go' cmd internal | xargs -n1 dirname | sort -u)
+for dir in $dirs; do
 	package=$(go list "./$dir")
 	go test -c -o "$build/test" -fuzz . "./$dir"
-	for target in $("$build/test" -test.list '^Fuzz'); do
+	targets=$(cd "$dir" && "$build/test" -test.list '^Fuzz')
+	for target in $targets; do
 		echo "== $dir $target"
 		(cd "$dir" && "$build/test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$time" -test.fuzzminimizetime 20x \
 			-test.fuzzcachedir "$corpora/$package") 2>&1 | tee "$build/log" || only_the_deadline "$target" || exit 1

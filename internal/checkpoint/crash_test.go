@@ -72,14 +72,6 @@ func mustLoadLatest(t testing.TB, dir string, want int) {
 	}
 }
 
-// stride is from one operation of a single rank that fails to the next: short tests try some.
-func stride() int {
-	if testing.Short() {
-		return 5
-	}
-	return 1
-}
-
 // TestEveryFailingOperation: with two checkpoints there, of which one is to go, the k-th file operation of a save
 // fails, for every k. Afterwards the newest good checkpoint is the old one or the new one, complete; never one in between. After the
 // next start nothing temporary is left, and the same save succeeds.
@@ -97,7 +89,7 @@ func TestEveryFailingOperation(t *testing.T) {
 			tr := tinyTrainee(t)
 			before := t.TempDir()
 			mustSave(t, saver(quickOS, before), tr, 10, 20)
-			for k := 1; ; k += stride() {
+			for k := 1; ; k++ {
 				dir := t.TempDir()
 				if err := os.CopyFS(dir, os.DirFS(before)); err != nil {
 					t.Fatal(err)
@@ -176,7 +168,7 @@ func TestFullDisk(t *testing.T) {
 // without contents, or some of it.
 func TestPowerFailure(t *testing.T) {
 	tr := tinyTrainee(t)
-	for k := 1; ; k += stride() {
+	for k := 1; ; k++ {
 		disk := storagetest.NewDisk()
 		mustSave(t, saver(disk, "run/checkpoints"), tr, 10)
 		fault := &storagetest.Faulty{FS: disk, FailAt: k, Sticky: true}

@@ -105,9 +105,6 @@ func TestAnyLayoutToAnyOther(t *testing.T) {
 		{Tensor: 1, Data: 1, Pipeline: 2}, {Tensor: 2, Data: 2, Pipeline: 2},
 	}
 	for _, form := range forms {
-		if form != "form-40b" && testing.Short() { // ranks work together alike for all forms
-			continue
-		}
 		for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
 			t.Run(form+" "+dtype.String(), func(t *testing.T) {
 				t.Parallel()

@@ -83,9 +83,6 @@ func TestRealMixture(t *testing.T) {
 
 // The prompt of a fine-tuning or reward sample is, id by id, the prompt that PPO continues.
 func TestRealPromptsAgreeAcrossStages(t *testing.T) {
-	if testing.Short() {
-		t.Skip("reads all data three times")
-	}
 	opts := realOptions(t)
 	opts.PromptMaxLen = 0
 	specs := realSpecs()

@@ -113,9 +113,6 @@ trajectory: {prompt_max_len: 20, continuation_max_len: 24, temperature: %[23]v, 
 // PyTorch: per-token numbers, losses, gradient norms and gradients, and the weights afterwards.
 func TestGoldenPPOIterations(t *testing.T) {
 	for device, p := range precisions {
-		if device == "reference" && testing.Short() { // slow, and one rank works in one goroutine
-			continue
-		}
 		for _, name := range []string{"ppo-card", "ppo-options"} {
 			t.Run(device+"/"+name, func(t *testing.T) { goldenPPO(t, openGolden(t, name), p) })
 		}

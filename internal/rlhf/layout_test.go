@@ -127,7 +127,7 @@ func sameBits(a, b map[string][]byte) (ok bool) {
 
 // TestPPOIsTheSameUnderAnyLayout runs whole PPO runs under several layouts. In the first iteration, where the weights are equal,
 // trajectories and scores are the same bits whatever the data ranks, slots and micro-batches. After updates, whose sums are cut
-// differently, and under tensor ranks, metrics agree closely. Short tests try the layouts of several ranks.
+// differently, and under tensor ranks, metrics agree closely.
 func TestPPOIsTheSameUnderAnyLayout(t *testing.T) {
 	data := writePrompts(t, 40)
 	base := "batching: {micro_batch_tokens: 512, rollout_slots: 8}"
@@ -147,9 +147,6 @@ func TestPPOIsTheSameUnderAnyLayout(t *testing.T) {
 		"parallel: {tensor: 2}\n" + base,
 		"parallel: {tensor: 2, data: 2}\nbatching: {micro_batch_tokens: 60, rollout_slots: 3}",
 	} {
-		if testing.Short() && !strings.Contains(extra, "parallel") {
-			continue
-		}
 		t.Run(strings.ReplaceAll(extra, "\n", " "), func(t *testing.T) {
 			got, err := train(t, sampledPPO(data, t.TempDir(), extra), onReference, Env{})
 			if err != nil {

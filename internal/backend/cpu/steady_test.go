@@ -113,9 +113,6 @@ func TestSteadyState(t *testing.T) {
 	for _, dtype := range []tensor.DType{tensor.Float32, tensor.BFloat16} {
 		for _, workers := range []int{1, 2, 3} {
 			for _, n := range []int{2, 400} {
-				if testing.Short() && (workers == 1 || n == 2) { // what does without helpers
-					continue
-				}
 				t.Run(fmt.Sprintf("%v/%d workers/%d tokens", dtype, workers, n), func(t *testing.T) {
 					r := newRig(t, Options{Workers: workers}, 64<<20)
 					if dtype == tensor.BFloat16 && r.d.kernels.isa() == "go" {
