@@ -129,12 +129,12 @@ func TestTokenizeStopsAtTheFirstBadLine(t *testing.T) {
 
 // TestTokenizeCountsWhatIsLost decodes half a character, which no text can hold.
 func TestTokenizeCountsWhatIsLost(t *testing.T) {
-	ids := lines[idsLine](t, must(t, `{"text":"\u00e9"}`, "tokenize", "--tokenizer", smallTokenizer))[0].IDs
+	ids := lines[idsLine](t, must(t, `{"text":"\u0416"}`, "tokenize", "--tokenizer", smallTokenizer))[0].IDs
 	if len(ids) < 2 {
-		t.Skip("the tokenizer has a token for é")
+		t.Fatal("the tokenizer has a token for Ж: take a letter that it has to cut")
 	}
 	r := alfred(jsonLines(t, []idsLine{{"", ids}, {"", ids[:1]}}), "tokenize", "--tokenizer", smallTokenizer, "--decode")
-	if r.code != 0 || r.stdout != "{\"text\":\"é\"}\n{\"text\":\"\ufffd\"}\n" || !strings.Contains(r.stderr, "bytes=1 first_line=2 lines=1") {
+	if r.code != 0 || r.stdout != "{\"text\":\"Ж\"}\n{\"text\":\"\ufffd\"}\n" || !strings.Contains(r.stderr, "bytes=1 first_line=2 lines=1") {
 		t.Errorf("%+v", r)
 	}
 }
