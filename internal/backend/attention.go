@@ -34,7 +34,7 @@ type Attention struct {
 type AttentionOps interface {
 	// Attention: o [N H K] from q [N H K], k and v [N G K]; lse [N H] wide gets log Σ exp of the scores, or is absent.
 	Attention(o, lse, q, k, v tensor.Tensor, seqs Sequences, a Attention)
-	// AttentionBackward adds to dq, dk, dv; probabilities are recomputed from lse.
+	// AttentionBackward sets dq, dk, dv; probabilities are recomputed from lse.
 	AttentionBackward(dq, dk, dv, do, o, lse, q, k, v tensor.Tensor, seqs Sequences, a Attention)
 	// AttentionPaged: o [N H K] and lse [N H] wide, or absent, from q [N H K] and a cache, keys and values [S G K] with
 	// S = pages·PageSize. The queries of a sequence are its last tokens. On a batch-invariant device the results have the bits that

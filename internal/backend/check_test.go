@@ -68,7 +68,7 @@ func calls() []call {
 				s.MatMul(t[0], t[1], t[2], backend.Epilogue{Bias: t[3], Residual: t[4]})
 			}},
 		{"matmul input gradient", []operand{of("dx", bf, 3, 4), of("dy", bf, 3, 5), of("w", bf, 5, 4)},
-			func(s *backend.Stream, t ts) { s.MatMulInput(t[0], t[1], t[2]) }},
+			func(s *backend.Stream, t ts) { s.MatMulInput(t[0], t[1], t[2], backend.Set) }},
 		{"matmul weight gradient", []operand{of("dw", f32, 5, 4), of("dy", bf, 3, 5), of("x", bf, 3, 4)},
 			func(s *backend.Stream, t ts) { s.MatMulWeight(t[0], t[1], t[2]) }},
 		{"sum rows", []operand{of("db", f32, 5), anyType(of("dy", bf, 3, 5))}, func(s *backend.Stream, t ts) { s.SumRows(t[0], t[1]) }},
@@ -77,7 +77,7 @@ func calls() []call {
 		{"layer norm backward", []operand{of("dx", bf, 3, 4), of("dgamma", f32, 4), of("dbeta", f32, 4), of("dy", bf, 3, 4), of("x", bf, 3, 4),
 			of("gamma", bf, 4), of("mean", f32, 3), of("rstd", f32, 3)},
 			func(s *backend.Stream, t ts) {
-				s.LayerNormBackward(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+				s.LayerNormBackward(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], backend.Set)
 			}},
 		{"split qkv", append([]operand{of("q", bf, 3, 4, 4), of("k", bf, 3, 2, 4), of("v", bf, 3, 2, 4), of("qkv", bf, 3, 32)}, tables...),
 			func(s *backend.Stream, t ts) { s.SplitQKV(t[0], t[1], t[2], t[3], rotary(t)) }},

@@ -14,8 +14,8 @@
 //
 // Conventions of all operations:
 //   - outputs first, then inputs, then scalars and options;
-//   - backward operations add into their outputs, so that the gradients of several uses sum without a further operation;
-//     callers zero them first;
+//   - backward operations add to the gradients of parameters, which several uses share and the optimizer's caller zeroes, and set those
+//     of activations; where an activation has two uses that can be told to add (see Into);
 //   - weights and activations are stored in the model's precision (float32 or bfloat16; float64 on the reference),
 //     arithmetic and everything called "wide" (statistics, log-probs, gradients of parameters) is float32 (float64 on the
 //     reference, see Stream.Wide);

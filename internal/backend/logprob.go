@@ -24,7 +24,7 @@ type LogProbOps interface {
 	// LogProbMerge combines the stats [S N 4] of S ranks in rank order.  logp, lse, entropy [N] wide.
 	LogProbMerge(logp, lse, entropy, stats tensor.Tensor)
 	// LogProbBackward: with p = exp(z - lse) and
-	//	dz = dlogp·(1[target] - p) - dentropy·p·(z - lse + entropy):   dh += Scale·dz·w   dw += Scale·dzᵀ·h.
+	//	dz = dlogp·(1[target] - p) - dentropy·p·(z - lse + entropy):   dh = Scale·dz·w   dw += Scale·dzᵀ·h.
 	// A device may round dz to the type of h before it is multiplied.  dh [N D]  dw [V D] wide.  dlogp, dentropy, lse, entropy [N]
 	// wide; dentropy is absent when no entropy gradient is wanted.
 	LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dentropy tensor.Tensor, head Head)

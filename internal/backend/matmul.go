@@ -8,12 +8,20 @@ type Epilogue struct {
 	Residual tensor.Tensor // [N O], the type of the output; may be the output itself
 }
 
+// Into says what becomes of what an output holds.
+type Into bool
+
+const (
+	Set Into = false // it is overwritten, and need not be defined
+	Add Into = true  // the result is added to it
+)
+
 // MatrixOps are the three products of a linear layer. Weights are stored as Hugging Face stores them, [output, input].
 type MatrixOps interface {
 	// MatMul: y = x·wᵀ + bias + residual.  y [N O]  x [N I]  w [O I].  y has x's type or is wide.
 	MatMul(y, x, w tensor.Tensor, e Epilogue)
-	// MatMulInput: dx += dy·w.  dx [N I]  dy [N O]  w [O I].  dy has dx's type or is wide.
-	MatMulInput(dx, dy, w tensor.Tensor)
+	// MatMulInput: dx = or += dy·w.  dx [N I]  dy [N O]  w [O I].  dy has dx's type or is wide.
+	MatMulInput(dx, dy, w tensor.Tensor, into Into)
 	// MatMulWeight: dw += dyᵀ·x.  dw [O I] wide  dy [N O]  x [N I].
 	MatMulWeight(dw, dy, x tensor.Tensor)
 	// SumRows: db += Σₙ dy[n].  db [O] wide  dy [N O].
@@ -32,12 +40,12 @@ func (s *Stream) MatMul(y, x, w tensor.Tensor, e Epilogue) {
 }
 
 // MatMulInput: see MatrixOps.
-func (s *Stream) MatMulInput(dx, dy, w tensor.Tensor) {
+func (s *Stream) MatMulInput(dx, dy, w tensor.Tensor, into Into) {
 	n, i, o := dim(dy, 0), dim(w, 1), dim(w, 0)
 	c := checking("matmul input gradient").shape("w", w, o, i).shape("dy", dy, n, o).shape("dx", dx, n, i).
 		dtype("dy", dy, dx.DType(), s.wide).dtype("w", w, dx.DType())
 	if s.ok(c) {
-		s.queue.MatMulInput(dx, dy, w)
+		s.queue.MatMulInput(dx, dy, w, into)
 	}
 }
 

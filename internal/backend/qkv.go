@@ -15,7 +15,7 @@ type Rotary struct {
 type QKVOps interface {
 	// SplitQKV: q [N H K], k and v [N G K] from qkv [N (H+2G)K]; q and k are rotated.
 	SplitQKV(q, k, v, qkv tensor.Tensor, r Rotary)
-	// SplitQKVBackward: dqkv += the gradients of q, k, v put back into place, rotated the other way.
+	// SplitQKVBackward: dqkv = the gradients of q, k, v put back into place, rotated the other way.
 	SplitQKVBackward(dqkv, dq, dk, dv tensor.Tensor, r Rotary)
 }
 

@@ -84,24 +84,35 @@ func (b *Block) Forward(s *backend.Stream, y, x tensor.Tensor, attn attend, rows
 // Backward sets d [N D], the gradient of x, from dy [M D], that of y, which it overwrites; they may be the same.
 func (b *Block) Backward(s *backend.Stream, d, dy tensor.Tensor, batch *nn.Batch, pos nn.Positions, saved blockSaved) {
 	defer s.Arena().Release(s.Arena().Mark())
-	dx, dh := s.Zeros(dy.DType(), dy.Dims()...), s.Zeros(dy.DType(), dy.Dims()...)
+	dx, dh := s.Alloc(dy.DType(), dy.Dims()...), s.Alloc(dy.DType(), dy.Dims()...)
 	b.mlp.Backward(s, dh, dy, saved.mlp)
+	intoX, intoH := backend.Set, backend.Add // whether there is something to be added to
 	if b.mlpNorm != nil {
-		b.mlpNorm.Backward(s, dx, dh, saved.mlpNorm)
-		s.Zero(dh)
+		b.mlpNorm.Backward(s, dx, dh, saved.mlpNorm, backend.Set)
+		intoX, intoH = backend.Add, backend.Set
 	}
 	if !b.parallel {
 		b.EnterBackward(s, dx)
 		s.Add(dy, dy, dx)
-		s.Zero(dx)
+		intoX = backend.Set
 	}
-	dx, dh = nn.Spread(s, dx, saved.rows, d.Rows()), nn.Spread(s, dh, saved.rows, d.Rows())
+	dx, dh = spread(s, dx, saved.rows, d.Rows(), intoX), spread(s, dh, saved.rows, d.Rows(), intoH)
 	if b.attn != nil {
-		b.attn.Backward(s, dh, dy, batch, pos, saved.attn)
+		b.attn.Backward(s, dh, dy, batch, pos, saved.attn, intoH)
+	} else if intoH == backend.Set {
+		s.Zero(dh)
 	}
-	b.attnNorm.Backward(s, dx, dh, saved.attnNorm)
+	b.attnNorm.Backward(s, dx, dh, saved.attnNorm, intoX)
 	b.EnterBackward(s, dx)
 	s.Add(d, nn.Spread(s, dy, saved.rows, d.Rows()), dx)
+}
+
+// spread gives dx at all rows, or room for it if it is not to be added to.
+func spread(s *backend.Stream, dx, rows tensor.Tensor, n int, into backend.Into) tensor.Tensor {
+	if into == backend.Add || rows.Absent() {
+		return nn.Spread(s, dx, rows, n)
+	}
+	return s.Alloc(dx.DType(), n, dx.Dim(1))
 }
 
 // Allot takes memory for the activations of tokens tokens.

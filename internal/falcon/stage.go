@@ -215,15 +215,15 @@ func (st *Stage) Backward(s *backend.Stream, kept any, g nn.Gradients) {
 	defer s.Arena().Release(s.Arena().Mark())
 	b, n := saved.batch, saved.batch.IDs.Len()
 	dtype := saved.h.DType()
-	d, dy := s.Alloc(dtype, n, st.Config.HiddenSize), s.Zeros(dtype, saved.h.Dims()...)
+	d, dy := s.Alloc(dtype, n, st.Config.HiddenSize), s.Alloc(dtype, saved.h.Dims()...)
 	head := s.Arena().Mark()
-	dh := s.Zeros(dtype, saved.h.Dims()...)
+	dh := s.Alloc(dtype, saved.h.Dims()...)
 	if st.score != nil {
 		st.score.Backward(s, dh, saved.h, g.Value)
 	} else {
 		st.lm.Backward(s, dh, saved.h, b.Targets, saved.scale, saved.out.LogProbs, g.LogProb, g.Entropy)
 	}
-	st.norm.Backward(s, dy, dh, saved.norm)
+	st.norm.Backward(s, dy, dh, saved.norm, backend.Set)
 	st.EnterBackward(s, dy)
 	s.Arena().Release(head)
 	for l := len(st.blocks) - 1; l >= 0; l-- {

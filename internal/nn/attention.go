@@ -40,17 +40,17 @@ func (a *Attention) Forward(s *backend.Stream, y, x tensor.Tensor, b *Batch, pos
 	return saved
 }
 
-// Backward adds to dx [N D] from dy [M D].
-func (a *Attention) Backward(s *backend.Stream, dx, dy tensor.Tensor, b *Batch, pos Positions, saved AttentionSaved) {
+// Backward sets or adds to dx [N D] from dy [M D].
+func (a *Attention) Backward(s *backend.Stream, dx, dy tensor.Tensor, b *Batch, pos Positions, saved AttentionSaved, into backend.Into) {
 	mark := s.Arena().Mark()
-	dread := s.Zeros(dx.DType(), saved.read.Dims()...)
-	a.Dense.Backward(s, a.flat(dread), dy, a.flat(saved.read))
+	dread := s.Alloc(dx.DType(), saved.read.Dims()...)
+	a.Dense.Backward(s, a.flat(dread), dy, a.flat(saved.read), backend.Set)
 	do := Spread(s, dread, saved.rows, dx.Rows())
-	dq, dk, dv := s.Zeros(dx.DType(), saved.q.Dims()...), s.Zeros(dx.DType(), saved.k.Dims()...), s.Zeros(dx.DType(), saved.v.Dims()...)
+	dq, dk, dv := s.Alloc(dx.DType(), saved.q.Dims()...), s.Alloc(dx.DType(), saved.k.Dims()...), s.Alloc(dx.DType(), saved.v.Dims()...)
 	s.AttentionBackward(dq, dk, dv, do, saved.o, saved.lse, saved.q, saved.k, saved.v, b.Seqs, a.options(pos))
-	dqkv := s.Zeros(dx.DType(), dx.Rows(), a.width())
+	dqkv := s.Alloc(dx.DType(), dx.Rows(), a.width())
 	s.SplitQKVBackward(dqkv, dq, dk, dv, pos.rotary(b.Positions))
-	a.QKV.Backward(s, dx, dqkv, saved.x)
+	a.QKV.Backward(s, dx, dqkv, saved.x, into)
 	s.Arena().Release(mark)
 }
 

@@ -28,9 +28,9 @@ func (l *LayerNorm) Forward(s *backend.Stream, x tensor.Tensor) (y tensor.Tensor
 	return y, saved
 }
 
-// Backward adds to dx [N D] from dy [N D].
-func (l *LayerNorm) Backward(s *backend.Stream, dx, dy tensor.Tensor, saved NormSaved) {
-	s.LayerNormBackward(dx, l.Gamma.Grad(), l.Beta.Grad(), dy, saved.x, l.Gamma.Weight(), saved.mean, saved.rstd)
+// Backward sets or adds to dx [N D] from dy [N D].
+func (l *LayerNorm) Backward(s *backend.Stream, dx, dy tensor.Tensor, saved NormSaved, into backend.Into) {
+	s.LayerNormBackward(dx, l.Gamma.Grad(), l.Beta.Grad(), dy, saved.x, l.Gamma.Weight(), saved.mean, saved.rstd, into)
 }
 
 // Params lists gain and offset.

@@ -22,9 +22,9 @@ func (l *Linear) Forward(s *backend.Stream, y, x, residual tensor.Tensor) {
 	s.MatMul(y, x, l.W.Weight(), e)
 }
 
-// Backward adds to dx [N I] and to the gradients of W and b, from dy [N O] and the x of Forward.
-func (l *Linear) Backward(s *backend.Stream, dx, dy, x tensor.Tensor) {
-	s.MatMulInput(dx, dy, l.W.Weight())
+// Backward sets or adds to dx [N I], and adds to the gradients of W and b, from dy [N O] and the x of Forward.
+func (l *Linear) Backward(s *backend.Stream, dx, dy, x tensor.Tensor, into backend.Into) {
+	s.MatMulInput(dx, dy, l.W.Weight(), into)
 	s.MatMulWeight(l.W.Grad(), dy, x)
 	if l.Bias != nil {
 		s.SumRows(l.Bias.Grad(), dy)

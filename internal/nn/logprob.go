@@ -30,7 +30,7 @@ func (l *LogProbHead) Forward(s *backend.Stream, h, targets tensor.Tensor, scale
 	return out
 }
 
-// Backward adds this rank's part of the gradient to dh [M D], from the gradients of LogProb and Entropy [M] wide; dentropy
+// Backward sets dh [M D] to this rank's part of the gradient, from the gradients of LogProb and Entropy [M] wide; dentropy
 // may be absent.
 func (l *LogProbHead) Backward(s *backend.Stream, dh, h, targets tensor.Tensor, scale float64, out LogProbs, dlogp, dentropy tensor.Tensor) {
 	s.LogProbBackward(dh, l.W.Grad(), h, l.W.Weight(), targets, out.LSE, out.Entropy, dlogp, dentropy, l.head(scale))

@@ -44,13 +44,13 @@ func (m *MLP) Recall(s *backend.Stream, x tensor.Tensor, kept *LayerActivations,
 	return MLPSaved{x: x, up: up, act: act}
 }
 
-// Backward adds to dx [N D] from dy [N D].
+// Backward sets dx [N D] from dy [N D].
 func (m *MLP) Backward(s *backend.Stream, dx, dy tensor.Tensor, saved MLPSaved) {
 	mark := s.Arena().Mark()
-	dact := s.Zeros(dx.DType(), saved.act.Dims()...)
-	m.Down.Backward(s, dact, dy, saved.act)
+	dact := s.Alloc(dx.DType(), saved.act.Dims()...)
+	m.Down.Backward(s, dact, dy, saved.act, backend.Set)
 	s.GeluBackward(dact, dact, saved.up)
-	m.Up.Backward(s, dx, dact, saved.x)
+	m.Up.Backward(s, dx, dact, saved.x, backend.Set)
 	s.Arena().Release(mark)
 }
 

@@ -21,12 +21,14 @@ func (l *ScoreHead) Forward(s *backend.Stream, h tensor.Tensor) (values tensor.T
 	return values.Reshape(m)
 }
 
-// Backward adds this rank's part of the gradient to dh [M D] from dvalues [M] wide. Every rank could compute the whole of
+// Backward sets dh [M D] to this rank's part of the gradient, from dvalues [M] wide. Every rank could compute the whole of
 // it; so that their sum counts it once, one rank contributes.
 func (l *ScoreHead) Backward(s *backend.Stream, dh, h, dvalues tensor.Tensor) {
 	dy := dvalues.Reshape(h.Rows(), 1)
 	if l.Once() {
-		s.MatMulInput(dh, dy, l.W.Weight())
+		s.MatMulInput(dh, dy, l.W.Weight(), backend.Set)
+	} else {
+		s.Zero(dh)
 	}
 	s.MatMulWeight(l.W.Grad(), dy, h)
 }

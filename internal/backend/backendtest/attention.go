@@ -56,8 +56,8 @@ func attentionCases() []testCase {
 				seqs := r.sequences(c.lengths)
 				o, lse := r.attended(q, k, v, seqs, a)
 				do := r.random("do", r.storage, 1, n, c.h, c.k)
-				dq := r.added(c.tolerance(), "dq", r.storage, n, c.h, c.k)
-				dk, dv := r.added(c.tolerance(), "dk", r.storage, n, c.g, c.k), r.added(c.tolerance(), "dv", r.storage, n, c.g, c.k)
+				dq := r.output(c.tolerance(), "dq", r.storage, n, c.h, c.k)
+				dk, dv := r.output(c.tolerance(), "dk", r.storage, n, c.g, c.k), r.output(c.tolerance(), "dv", r.storage, n, c.g, c.k)
 				r.do(func(s side) {
 					s.AttentionBackward(s.of(dq), s.of(dk), s.of(dv), s.of(do), s.of(o), s.of(lse), s.of(q), s.of(k), s.of(v), seqs(s), a(s))
 				})

@@ -13,8 +13,10 @@ type tolerance struct {
 	// norm bounds the L2 norm of the error, relative to the tensor's. A bfloat16 output is rounded once at the end, so there
 	// each element must lie within half a unit in the last of its 8 bits, 2^-8 of it, plus norm of the largest element.
 	norm float64
-	// each and floor, instead, bound the error of each element by each·|element| + floor.
-	each, floor float64
+	// each, instead, bounds the error of each element, relative to itself.
+	each float64
+	// floor is what the error of each element may have besides.
+	floor float64
 }
 
 // exact is for operations that move numbers or round them once.
@@ -23,6 +25,9 @@ var exact = tolerance{}
 // arithmetic is the error of float32 sums: n products of random sign give about √n·2^-24, which is 4e-6 at n = 4096. A correct
 // formula stays below; one that loses digits on the way does not.
 var arithmetic = tolerance{norm: 1e-5}
+
+// differences is arithmetic where numbers up to largest may cancel.
+func differences(largest float64) tolerance { return tolerance{norm: 1e-5, floor: 8 * largest * 0x1p-24} }
 
 // exponentials is arithmetic where exp is taken of numbers up to largest: a few of their own roundings, 2^-24 of them each,
 // become a relative error of exp.
@@ -61,7 +66,7 @@ func (o *operand) compare() error {
 		errNorm = math.Hypot(errNorm, o.got[i]-w)
 	}
 	if t.norm > 0 && o.dtype != tensor.BFloat16 {
-		if errNorm > t.norm*norm {
+		if errNorm > t.norm*norm+t.floor*math.Sqrt(float64(len(o.want))) {
 			return o.errorAt(o.worst(), fmt.Sprintf("the error of the tensor being %.3g of it, at most %.3g:", errNorm/norm, t.norm))
 		}
 		return nil
@@ -72,7 +77,7 @@ func (o *operand) compare() error {
 		case !finite(w):
 			continue
 		case t.norm > 0:
-			limit = bfloat16Rounding*math.Abs(w) + t.norm*largest
+			limit = bfloat16Rounding*math.Abs(w) + t.norm*largest + t.floor
 		case t == exact:
 			w = round(o.dtype, w)
 		default:

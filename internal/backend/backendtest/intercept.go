@@ -23,8 +23,8 @@ func (q intercept) MatMul(y, x, w tensor.Tensor, e backend.Epilogue) {
 	q.around("MatMul", tensors(y), func() { q.inner.MatMul(y, x, w, e) })
 }
 
-func (q intercept) MatMulInput(dx, dy, w tensor.Tensor) {
-	q.around("MatMulInput", tensors(dx), func() { q.inner.MatMulInput(dx, dy, w) })
+func (q intercept) MatMulInput(dx, dy, w tensor.Tensor, into backend.Into) {
+	q.around("MatMulInput", tensors(dx), func() { q.inner.MatMulInput(dx, dy, w, into) })
 }
 
 func (q intercept) MatMulWeight(dw, dy, x tensor.Tensor) {
@@ -39,8 +39,10 @@ func (q intercept) LayerNorm(y, mean, rstd, x, gamma, beta tensor.Tensor, eps fl
 	q.around("LayerNorm", tensors(y, mean, rstd), func() { q.inner.LayerNorm(y, mean, rstd, x, gamma, beta, eps) })
 }
 
-func (q intercept) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd tensor.Tensor) {
-	q.around("LayerNormBackward", tensors(dx, dgamma, dbeta), func() { q.inner.LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd) })
+func (q intercept) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd tensor.Tensor, into backend.Into) {
+	q.around("LayerNormBackward", tensors(dx, dgamma, dbeta), func() {
+		q.inner.LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd, into)
+	})
 }
 
 func (q intercept) SplitQKV(query, key, value, qkv tensor.Tensor, r backend.Rotary) {

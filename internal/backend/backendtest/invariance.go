@@ -19,11 +19,11 @@ func batchSizes(b *bench, storage tensor.DType) error {
 			x, dy := r.random("x", storage, 1, rows, numI), r.random("dy", storage, 1, rows, numO)
 			w, bias := r.random("w", storage, 1, numO, numI), r.random("bias", storage, 1, numO)
 			y, wideY := r.output(exact, "y", storage, rows, numO), r.output(exact, "wide y", r.wide, rows, numO)
-			dx := r.added(exact, "dx", storage, rows, numI)
+			dx := r.output(exact, "dx", storage, rows, numI)
 			r.do(func(s side) {
 				s.MatMul(s.of(y), s.of(x), s.of(w), backend.Epilogue{Bias: s.of(bias)})
 				s.MatMul(s.of(wideY), s.of(x), s.of(w), backend.Epilogue{})
-				s.MatMulInput(s.of(dx), s.of(dy), s.of(w))
+				s.MatMulInput(s.of(dx), s.of(dy), s.of(w), backend.Set)
 			})
 		}}
 		whole, err := b.run(c, storage, nil, true)
@@ -109,7 +109,7 @@ func attentionBatch(b *bench, h heads, storage tensor.DType, lengths, order []in
 		do := input("do", storage, 1, rows, h.h, h.k)
 		a, seqs := h.options(r, 200), r.sequences(packed)
 		o, lse := r.output(exact, "o", storage, rows, h.h, h.k), r.output(exact, "lse", r.wide, rows, h.h)
-		dq, dk, dv := r.added(exact, "dq", storage, rows, h.h, h.k), r.added(exact, "dk", storage, rows, h.g, h.k), r.added(exact, "dv", storage, rows, h.g, h.k)
+		dq, dk, dv := r.output(exact, "dq", storage, rows, h.h, h.k), r.output(exact, "dk", storage, rows, h.g, h.k), r.output(exact, "dv", storage, rows, h.g, h.k)
 		r.do(func(s side) {
 			s.Attention(s.of(o), s.of(lse), s.of(q), s.of(k), s.of(v), seqs(s), a(s))
 			s.AttentionBackward(s.of(dq), s.of(dk), s.of(dv), s.of(do), s.of(o), s.of(lse), s.of(q), s.of(k), s.of(v), seqs(s), a(s))

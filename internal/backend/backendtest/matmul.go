@@ -77,8 +77,11 @@ func matmulCases() []testCase {
 				w := r.random("w", r.storage, 1/math.Sqrt(float64(numO)), numO, numI)
 				for _, dtype := range r.gradientTypes() {
 					dy := r.random("dy", dtype, 1, rows, numO)
-					dx := r.added(arithmetic, "dx", r.storage, rows, numI)
-					r.do(func(s side) { s.MatMulInput(s.of(dx), s.of(dy), s.of(w)) })
+					dx, sum := r.output(arithmetic, "dx", r.storage, rows, numI), r.added(arithmetic, "sum of dx", r.storage, rows, numI)
+					r.do(func(s side) {
+						s.MatMulInput(s.of(dx), s.of(dy), s.of(w), backend.Set)
+						s.MatMulInput(s.of(sum), s.of(dy), s.of(w), backend.Add)
+					})
 				}
 			}},
 			testCase{label("MatMulWeight", s), n, func(r *rig) {

@@ -29,10 +29,10 @@ var operations = []struct {
 	adds   []int
 }{
 	{"MatMul", 1, nil}, {"MatMulInput", 1, []int{0}}, {"MatMulWeight", 1, []int{0}}, {"SumRows", 1, []int{0}},
-	{"LayerNorm", 3, nil}, {"LayerNormBackward", 3, []int{0, 1, 2}}, {"SplitQKV", 3, nil}, {"SplitQKVBackward", 1, []int{0}},
-	{"Attention", 2, nil}, {"AttentionBackward", 3, []int{0, 1, 2}}, {"AttentionPaged", 2, nil},
+	{"LayerNorm", 3, nil}, {"LayerNormBackward", 3, []int{0, 1, 2}}, {"SplitQKV", 3, nil}, {"SplitQKVBackward", 1, nil},
+	{"Attention", 2, nil}, {"AttentionBackward", 3, nil}, {"AttentionPaged", 2, nil},
 	{"Gelu", 1, nil}, {"GeluBackward", 1, nil}, {"Embedding", 1, nil}, {"EmbeddingBackward", 1, []int{0}},
-	{"LogProbStats", 1, nil}, {"LogProbMerge", 3, nil}, {"LogProbBackward", 2, []int{0, 1}},
+	{"LogProbStats", 1, nil}, {"LogProbMerge", 3, nil}, {"LogProbBackward", 2, []int{1}},
 	{"Zero", 1, nil}, {"Copy", 1, nil}, {"Add", 1, nil}, {"GatherRows", 1, nil}, {"ScatterRows", 1, []int{0}}, {"AddRows", 1, []int{0}},
 	{"SumSquares", 1, []int{0}}, {"AdamW", 4, []int{2, 3}},
 	{"SampleBlocks", 2, nil}, {"SamplePick", 2, []int{1}}, {"SampleTruncated", 2, []int{1}},

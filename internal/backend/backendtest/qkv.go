@@ -44,7 +44,7 @@ func qkvCases() []testCase {
 				dq := r.random("dq", r.storage, 1, rows, s.h, s.k)
 				dk, dv := r.random("dk", r.storage, 1, rows, s.g, s.k), r.random("dv", r.storage, 1, rows, s.g, s.k)
 				rotary := rotary(r)
-				dqkv := r.added(arithmetic, "dqkv", r.storage, rows, width)
+				dqkv := r.output(arithmetic, "dqkv", r.storage, rows, width)
 				r.do(func(s side) { s.SplitQKVBackward(s.of(dqkv), s.of(dq), s.of(dk), s.of(dv), rotary(s)) })
 			}},
 		)

@@ -35,11 +35,9 @@ func stampedWeights(b *bench, storage tensor.DType) error {
 					if use != "plain" {
 						w = w.WithStamp(&stamp)
 					}
-					s.Zero(s.of(dx))
-					s.Zero(s.of(dh))
 					s.Zero(s.of(dw))
 					s.MatMul(s.of(y), s.of(x), w, backend.Epilogue{})
-					s.MatMulInput(s.of(dx), s.of(dy), w)
+					s.MatMulInput(s.of(dx), s.of(dy), w, backend.Set)
 					s.LogProbStats(s.of(stats), s.of(x), w, s.of(targets), backend.Head{Scale: 1})
 					s.LogProbBackward(s.of(dh), s.of(dw), s.of(x), w, s.of(targets), s.of(lse), s.of(lse), s.of(dlogp), tensor.Tensor{}, backend.Head{Scale: 0.1})
 				})

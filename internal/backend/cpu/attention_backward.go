@@ -57,7 +57,7 @@ func (o *rowDots) compute(w *worker, lo, hi int) {
 type attentionGrad struct {
 	attention
 	do         tensor.Tensor
-	dq, dk, dv tensor.Tensor // those that this walk adds to: dq, or dk and dv, or all
+	dq, dk, dv tensor.Tensor // those that this walk sets: dq, or dk and dv, or all
 	lse        []float32
 	delta      []float32 // do·o of each row
 }
@@ -102,7 +102,7 @@ func (c *attentionGrad) byKeys(keys int) int {
 	return len(c.portions)
 }
 
-// gradients adds what the tokens of a strip and keys [lo, hi) give: dq = ds·k, dv = pᵀ·do and dk = dsᵀ·q, where p are the
+// gradients stores what the tokens of a strip and keys [lo, hi) give: dq = ds·k, dv = pᵀ·do and dk = dsᵀ·q, where p are the
 // probabilities and ds the gradients of q·k. lo is the first key of a block.
 func (c *attentionGrad) gradients(w *worker, t strip, lo, hi int) {
 	queries, blocks := !c.dq.Absent(), !c.dk.Absent()
@@ -135,15 +135,15 @@ func (c *attentionGrad) gradients(w *worker, t strip, lo, hi int) {
 		for i := 0; i < tile.count && queries; i++ {
 			one := tile
 			one.first += i
-			c.addTo(c.address(c.dq, one, c.dim), kind(c.dq), b.accQ[i*c.share*c.padded:], c.share, c.dim)
+			c.store(c.address(c.dq, one, c.dim), kind(c.dq), b.accQ[i*c.share*c.padded:], c.share, c.dim)
 		}
 	}
 	if !blocks {
 		return
 	}
 	head := func(x tensor.Tensor) ptr { return unsafe.Add(row(x, t.s.first+lo), t.g*c.dim*x.DType().Size()) }
-	c.addTo(head(c.dk), kind(c.dk), b.accK, hi-lo, c.groups*c.dim)
-	c.addTo(head(c.dv), kind(c.dv), b.accV, hi-lo, c.groups*c.dim)
+	c.store(head(c.dk), kind(c.dk), b.accK, hi-lo, c.groups*c.dim)
+	c.store(head(c.dv), kind(c.dv), b.accV, hi-lo, c.groups*c.dim)
 }
 
 // gradBuffers is what a strip needs.
@@ -213,10 +213,10 @@ func (c *attentionGrad) accumulate(acc, a, right []float32, layout int32, rows, 
 	})
 }
 
-// addTo adds acc [rows][padded] to rows of a gradient, ld elements apart.
-func (c *attentionGrad) addTo(y ptr, dtype int32, acc []float32, rows, ld int) {
+// store sets rows of a gradient, ld elements apart, to acc [rows][padded].
+func (c *attentionGrad) store(y ptr, dtype int32, acc []float32, rows, ld int) {
 	c.kernels.copyRows(copyRowsArgs{
 		dst: y, src: start(acc), rows: int64(rows), columns: int64(c.dim), dstLD: int64(ld), srcLD: int64(c.padded),
-		dstType: dtype, srcType: float32Type, add: 1,
+		dstType: dtype, srcType: float32Type,
 	})
 }

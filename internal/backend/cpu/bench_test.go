@@ -126,7 +126,7 @@ func BenchmarkMatMul(b *testing.B) {
 		b.Run(dtype.String()+"/input gradient", func(b *testing.B) {
 			c := newBench(b, 64<<20)
 			dx, dy, w := c.random(dtype, 1, n, i), c.random(dtype, 1, n, o), c.weight(dtype, o, i)
-			c.flops(2*n*o*i, dtype, func() { c.s.MatMulInput(dx, dy, w) })
+			c.flops(2*n*o*i, dtype, func() { c.s.MatMulInput(dx, dy, w, backend.Set) })
 		})
 		b.Run(dtype.String()+"/weight gradient", func(b *testing.B) {
 			c := newBench(b, 64<<20)
@@ -255,6 +255,6 @@ func BenchmarkElementwise(b *testing.B) {
 	})
 	b.Run("layer norm backward", func(b *testing.B) {
 		c.B = b
-		c.streams(4*4*n, func() { c.s.LayerNormBackward(dx, sum, sum, out, in, gamma, mean, rstd) })
+		c.streams(3*4*n, func() { c.s.LayerNormBackward(dx, sum, sum, out, in, gamma, mean, rstd, backend.Set) })
 	})
 }

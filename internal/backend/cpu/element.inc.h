@@ -75,9 +75,7 @@ INLINE void copy_rows_as(const struct copy_rows *c, const int D, const int S) {
 	for (int64_t r = 0; r < c->rows; r++)
 		for (int64_t i = 0; i < c->columns; i += W) {
 			const int64_t left = c->columns - i;
-			vf x = get(c->src, S, r * c->src_ld + i, left);
-			if (c->add) x += get(c->dst, D, r * c->dst_ld + i, left);
-			put(c->dst, D, r * c->dst_ld + i, left, x);
+			put(c->dst, D, r * c->dst_ld + i, left, get(c->src, S, r * c->src_ld + i, left));
 		}
 }
 

@@ -168,7 +168,7 @@ func everything(r *rig, dtype tensor.DType) []result {
 
 	x, w, y, dx, dw := rand(n, d), rand(v, d), rand(n, v), rand(n, d), wide(v, d)
 	s.MatMul(y, x, w, backend.Epilogue{Bias: rand(v), Residual: y})
-	s.MatMulInput(dx, y, w)
+	s.MatMulInput(dx, y, w, backend.Add)
 	s.MatMulWeight(dw, y, x)
 	db := wide(v)
 	s.SumRows(db, y)
@@ -177,7 +177,7 @@ func everything(r *rig, dtype tensor.DType) []result {
 	mean, rstd, gamma, norm := wide(n), wide(n), rand(d), rand(n, d)
 	s.LayerNorm(norm, mean, rstd, x, gamma, rand(d), 1e-5)
 	dgamma, dbeta := wide(d), wide(d)
-	s.LayerNormBackward(dx, dgamma, dbeta, norm, x, gamma, mean, rstd)
+	s.LayerNormBackward(dx, dgamma, dbeta, norm, x, gamma, mean, rstd, backend.Add)
 	out("layer norm", norm, mean, rstd, dx, dgamma, dbeta)
 
 	q, key, val, qkv := rand(n, h, k), rand(n, g, k), rand(n, g, k), rand(n, (h+2*g)*k)

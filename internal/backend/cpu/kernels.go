@@ -91,7 +91,7 @@ type layerNormBackwardArgs struct {
 	dx            ptr
 	dgamma, dbeta ptr
 	rows, columns int64
-	dtype         int32
+	dtype, mode   int32
 }
 
 type splitQKVArgs struct {
@@ -165,7 +165,6 @@ type copyRowsArgs struct {
 	dst, src                    ptr
 	rows, columns, dstLD, srcLD int64
 	dstType, srcType            int32
-	add                         int32
 }
 
 type addRowsArgs struct {

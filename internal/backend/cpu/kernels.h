@@ -72,7 +72,7 @@ struct layer_norm_backward {
 	void *dx;
 	float *dgamma, *dbeta; // overwritten with the sums over these rows
 	int64_t rows, columns;
-	int32_t type;
+	int32_t type, mode; // dx is stored or added to
 };
 
 struct split_qkv {
@@ -148,7 +148,6 @@ struct copy_rows {
 	const void *src;
 	int64_t rows, columns, dst_ld, src_ld;
 	int32_t dst_type, src_type;
-	int32_t add; // dst += src
 };
 
 struct add_rows {

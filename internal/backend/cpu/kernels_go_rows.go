@@ -51,7 +51,11 @@ func (goKernels) layerNormBackward(a layerNormBackwardArgs) {
 		for i := range d {
 			v := float32((x.get(i) - mean) * rstd)
 			g := float32(dy.get(i)*gamma.get(i)) - meanG
-			dx.put(i, dx.get(i)+float32(mulAdd(v, -meanGX, g)*rstd))
+			grad := float32(mulAdd(v, -meanGX, g) * rstd)
+			if a.mode == add {
+				grad += dx.get(i)
+			}
+			dx.put(i, grad)
 		}
 	}
 }
@@ -77,9 +81,9 @@ func (goKernels) splitQKV(a splitQKVArgs) {
 				}
 				one, fused := vectorAt(p, a.dtype, head, a.dim), vectorAt(a.qkv, a.dtype, at, a.dim)
 				if a.backward != 0 {
-					turn(fused, one, c, s, -1, true)
+					turn(fused, one, c, s, -1)
 				} else {
-					turn(one, fused, c, s, 1, false)
+					turn(one, fused, c, s, 1)
 				}
 				at += a.dim
 			}
@@ -87,25 +91,19 @@ func (goKernels) splitQKV(a splitQKVArgs) {
 	}
 }
 
-// turn is y = x or y += x, rotated by the angles (or their negatives) unless there are none.
-func turn(y, x vector, cos, sin []float32, sign float32, add bool) {
-	put := func(i int, v float32) {
-		if add {
-			v += y.get(i)
-		}
-		y.put(i, v)
-	}
+// turn is y = x, rotated by the angles (or their negatives) unless there are none.
+func turn(y, x vector, cos, sin []float32, sign float32) {
 	if cos == nil {
 		for i := range max(len(x.f), len(x.h)) {
-			put(i, x.get(i))
+			y.put(i, x.get(i))
 		}
 		return
 	}
 	for i, co := range cos {
 		a, b, si := x.get(i), x.get(i+len(cos)), sin[i]*sign
 		u, v := mulAdd(-b, si, float32(a*co)), mulAdd(a, si, float32(b*co))
-		put(i, u)
-		put(i+len(cos), v)
+		y.put(i, u)
+		y.put(i+len(cos), v)
 	}
 }
 
@@ -173,11 +171,7 @@ func (goKernels) copyRows(a copyRowsArgs) {
 	for r := range a.rows {
 		dst, src := vectorAt(a.dst, a.dstType, r*a.dstLD, a.columns), vectorAt(a.src, a.srcType, r*a.srcLD, a.columns)
 		for i := range int(a.columns) {
-			x := src.get(i)
-			if a.add != 0 {
-				x += dst.get(i)
-			}
-			dst.put(i, x)
+			dst.put(i, src.get(i))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"unsafe"
 
+	"alfred/internal/backend"
 	"alfred/internal/tensor"
 )
 
@@ -36,7 +37,7 @@ func (o *layerNorm) compute(w *worker, lo, hi int) {
 
 // LayerNormBackward: dx by rows. dγ and dβ are summed over groups of rows whose size depends on the number of rows alone,
 // and then over the groups in order.
-func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd tensor.Tensor) {
+func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd tensor.Tensor, into backend.Into) {
 	if !q.computes("layer norm backward", dx, dgamma, dbeta, dy, x, gamma, mean, rstd) {
 		return
 	}
@@ -45,7 +46,7 @@ func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd te
 	each := max(8, roundUp((n+63)/64, 8))
 	groups := (n + each - 1) / each
 	sums := q.scratch.floats(groups * 2 * d)
-	run(q, groups, layerNormGrad{dx: dx, dy: dy, x: x, gamma: gamma, mean: mean, rstd: rstd, each: each, sums: sums})
+	run(q, groups, layerNormGrad{dx: dx, dy: dy, x: x, gamma: gamma, mean: mean, rstd: rstd, mode: modeOf(into), each: each, sums: sums})
 	split(q, d, max(64, elementGrain/max(groups, 1)), layerNormSums{dgamma: dgamma, dbeta: dbeta, groups: groups, sums: sums})
 }
 
@@ -53,6 +54,7 @@ func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd te
 type layerNormGrad struct {
 	dx, dy, x, gamma, mean, rstd tensor.Tensor
 
+	mode int32
 	each int       // rows of a group
 	sums []float32 // [groups][2][D]: dγ and dβ of each
 }
@@ -62,7 +64,7 @@ func (o *layerNormGrad) compute(w *worker, g, _ int) {
 	w.kernels.layerNormBackward(layerNormBackwardArgs{
 		dy: row(o.dy, lo), x: row(o.x, lo), gamma: at(o.gamma), mean: row(o.mean, lo), rstd: row(o.rstd, lo), dx: row(o.dx, lo),
 		dgamma: start(o.sums[g*2*d:]), dbeta: start(o.sums[(g*2+1)*d:]),
-		rows: int64(hi - lo), columns: int64(d), dtype: kind(o.x),
+		rows: int64(hi - lo), columns: int64(d), dtype: kind(o.x), mode: o.mode,
 	})
 }
 

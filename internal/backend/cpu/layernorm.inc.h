@@ -58,7 +58,8 @@ INLINE void layer_norm_backward_as(const struct layer_norm_backward *n, const in
 			vf x = (get(n->x, T, row + c, left) - mean) * rstd;
 			vf g = get(n->dy, T, row + c, left) * get(n->gamma, T, c, left) - mean_g;
 			vf dx = fma_(x, all(-mean_gx), g) * rstd;
-			put(n->dx, T, row + c, left, get(n->dx, T, row + c, left) + dx);
+			if (n->mode == ADD) dx += get(n->dx, T, row + c, left);
+			put(n->dx, T, row + c, left, dx);
 		}
 	}
 }

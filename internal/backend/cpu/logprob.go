@@ -265,7 +265,7 @@ func (g *logprobGrad) someRows() {
 		g.chains()
 	}
 	g.kernels.copyRows(copyRowsArgs{
-		dst: row(g.dh, g.lo), src: start(g.acc), rows: 1, columns: int64(g.n * g.h.Dim(1)), dstType: kind(g.dh), srcType: float32Type, add: 1,
+		dst: row(g.dh, g.lo), src: start(g.acc), rows: 1, columns: int64(g.n * g.h.Dim(1)), dstType: kind(g.dh), srcType: float32Type,
 	})
 }
 

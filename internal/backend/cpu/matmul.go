@@ -176,8 +176,8 @@ func (q *queue) MatMul(y, x, w tensor.Tensor, e backend.Epilogue) {
 	})
 }
 
-// MatMulInput: dx += dy·w.
-func (q *queue) MatMulInput(dx, dy, w tensor.Tensor) {
+// MatMulInput: dx = or += dy·w.
+func (q *queue) MatMulInput(dx, dy, w tensor.Tensor, into backend.Into) {
 	if !q.computes("matmul input gradient", dx, dy, w) {
 		return
 	}
@@ -189,8 +189,16 @@ func (q *queue) MatMulInput(dx, dy, w tensor.Tensor) {
 	defer right.release()
 	q.multiply(product{
 		m: dy.Dim(0), n: w.Dim(1), left: rowsOf(dy), right: right.panels,
-		y: at(dx), ld: w.Dim(1), yType: kind(dx), mode: add,
+		y: at(dx), ld: w.Dim(1), yType: kind(dx), mode: modeOf(into),
 	})
+}
+
+// modeOf is what multiply does with such a product.
+func modeOf(into backend.Into) int32 {
+	if into == backend.Add {
+		return add
+	}
+	return store
 }
 
 // MatMulWeight: dw += dyᵀ·x. For each element, a chain over ascending n that starts from the old contents.

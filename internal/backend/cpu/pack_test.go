@@ -18,9 +18,9 @@ func TestPackedWeightsFollowTheVersion(t *testing.T) {
 	x, plain, dy := r.random(tensor.Float32, 1, n, i), r.random(tensor.Float32, 1, o, i), r.random(tensor.Float32, 1, n, o)
 	w := plain.WithStamp(stamp)
 	forwardAndBack := func(w tensor.Tensor) []byte {
-		y, dx := r.s.Alloc(tensor.Float32, n, o), r.s.Zeros(tensor.Float32, n, i)
+		y, dx := r.s.Alloc(tensor.Float32, n, o), r.s.Alloc(tensor.Float32, n, i)
 		r.s.MatMul(y, x, w, backend.Epilogue{})
-		r.s.MatMulInput(dx, dy, w)
+		r.s.MatMulInput(dx, dy, w, backend.Set)
 		return append(r.bits(y), r.bits(dx)...)
 	}
 	old := forwardAndBack(w)
@@ -92,7 +92,7 @@ func TestStreamsShareADevice(t *testing.T) {
 			r.s.MatMul(y, x, common, backend.Epilogue{})
 			r.s.MatMul(x, y, w, backend.Epilogue{})
 			r.s.Gelu(x, x)
-			r.s.MatMulInput(dx, x, w)
+			r.s.MatMulInput(dx, x, w, backend.Add)
 			r.s.MatMulWeight(dw, y, x)
 			r.s.Add(plain, plain, dw)
 			r.s.Zero(dw)

@@ -10,7 +10,7 @@ func (q *queue) SplitQKV(query, key, value, qkv tensor.Tensor, r backend.Rotary)
 	q.splitQKV("split qkv", query, key, value, qkv, r, 0)
 }
 
-// SplitQKVBackward: dqkv += the gradients put back into place, rotated the other way.
+// SplitQKVBackward: dqkv = the gradients put back into place, rotated the other way.
 func (q *queue) SplitQKVBackward(dqkv, dq, dk, dv tensor.Tensor, r backend.Rotary) {
 	q.splitQKV("split qkv backward", dq, dk, dv, dqkv, r, 1)
 }

@@ -143,8 +143,11 @@ func TestCounts(t *testing.T) {
 		{"matmul", 2 * n * i * o, 2*(n*i+o*i) + 4*n*o + 2*o, func(s *backend.Stream) {
 			s.MatMul(s.Alloc(f32, n, o), s.Alloc(bf, n, i), s.Alloc(bf, o, i), backend.Epilogue{Bias: s.Alloc(bf, o)})
 		}},
+		{"matmul input gradient", 2 * n * i * o, 2 * (n*i + n*o + o*i), func(s *backend.Stream) {
+			s.MatMulInput(s.Alloc(bf, n, i), s.Alloc(bf, n, o), s.Alloc(bf, o, i), backend.Set)
+		}},
 		{"matmul input gradient", 2 * n * i * o, 2 * (2*n*i + n*o + o*i), func(s *backend.Stream) {
-			s.MatMulInput(s.Alloc(bf, n, i), s.Alloc(bf, n, o), s.Alloc(bf, o, i))
+			s.MatMulInput(s.Alloc(bf, n, i), s.Alloc(bf, n, o), s.Alloc(bf, o, i), backend.Add)
 		}},
 		{"matmul weight gradient", 2 * n * i * o, 4*2*o*i + 2*(n*i+n*o), func(s *backend.Stream) {
 			s.MatMulWeight(s.Alloc(f32, o, i), s.Alloc(bf, n, o), s.Alloc(bf, n, i))
@@ -154,7 +157,7 @@ func TestCounts(t *testing.T) {
 			s.Attention(s.Alloc(bf, n, 8, 16), s.Alloc(f32, n, 8), s.Alloc(bf, n, 8, 16), s.Alloc(bf, n, 2, 16), s.Alloc(bf, n, 2, 16),
 				backend.Sequences{Offsets: offsets(s), Lengths: []int{4, 6}}, backend.Attention{})
 		}},
-		{"attention backward", 10 * 8 * 16 * 31, 2*(2*10*8*16+4*10*2*16) + 2*(3*10*8*16+2*10*2*16) + 4*10*8 + 3*4, func(s *backend.Stream) {
+		{"attention backward", 10 * 8 * 16 * 31, 2*(4*10*8*16+4*10*2*16) + 4*10*8 + 3*4, func(s *backend.Stream) {
 			q := func() tensor.Tensor { return s.Alloc(bf, n, 8, 16) }
 			kv := func() tensor.Tensor { return s.Alloc(bf, n, 2, 16) }
 			s.AttentionBackward(q(), kv(), kv(), q(), q(), s.Alloc(f32, n, 8), q(), kv(), kv(),

@@ -14,8 +14,8 @@ func (q *queue) MatMul(y, x, w tensor.Tensor, e backend.Epilogue) {
 	q.product("matmul", outer(x, w), once(y, x, w, e.Bias, e.Residual))
 }
 
-func (q *queue) MatMulInput(dx, dy, w tensor.Tensor) {
-	q.product("matmul input gradient", outer(dy, w), twice(dx)+once(dy, w))
+func (q *queue) MatMulInput(dx, dy, w tensor.Tensor, into backend.Into) {
+	q.product("matmul input gradient", outer(dy, w), written(dx, into)+once(dy, w))
 }
 
 func (q *queue) MatMulWeight(dw, dy, x tensor.Tensor) {
@@ -28,8 +28,8 @@ func (q *queue) LayerNorm(y, mean, rstd, x, gamma, beta tensor.Tensor, _ float64
 	q.op("layer norm", once(y, mean, rstd, x, gamma, beta))
 }
 
-func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd tensor.Tensor) {
-	q.op("layer norm backward", twice(dx, dgamma, dbeta)+once(dy, x, gamma, mean, rstd))
+func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd tensor.Tensor, into backend.Into) {
+	q.op("layer norm backward", written(dx, into)+twice(dgamma, dbeta)+once(dy, x, gamma, mean, rstd))
 }
 
 func (q *queue) SplitQKV(query, key, value, qkv tensor.Tensor, r backend.Rotary) {
@@ -37,7 +37,7 @@ func (q *queue) SplitQKV(query, key, value, qkv tensor.Tensor, r backend.Rotary)
 }
 
 func (q *queue) SplitQKVBackward(dqkv, dq, dk, dv tensor.Tensor, r backend.Rotary) {
-	q.op("split qkv backward", twice(dqkv)+once(dq, dk, dv, r.Cos, r.Sin, r.Positions))
+	q.op("split qkv backward", once(dqkv, dq, dk, dv, r.Cos, r.Sin, r.Positions))
 }
 
 // visible is the number of (query, key) pairs of causal attention when the last queries of keys ask.
@@ -62,7 +62,7 @@ func (q *queue) Attention(o, lse, query, key, value tensor.Tensor, seqs backend.
 // AttentionBackward has five: the scores again, and the gradients of probabilities, q, k and v.
 func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, key, value tensor.Tensor, seqs backend.Sequences, a backend.Attention) {
 	width := float64(query.Cols())
-	q.product("attention backward", 5*width*packedPairs(seqs), twice(dq, dk, dv)+once(do, o, lse, query, key, value, seqs.Offsets, a.Bias))
+	q.product("attention backward", 5*width*packedPairs(seqs), once(dq, dk, dv, do, o, lse, query, key, value, seqs.Offsets, a.Bias))
 }
 
 // AttentionPaged reads the keys and values of the sequences, not the rest of the cache.
@@ -98,7 +98,7 @@ func (q *queue) LogProbMerge(logp, lse, entropy, stats tensor.Tensor) {
 
 // LogProbBackward has three products: the logits again, and the gradients of h and w.
 func (q *queue) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dentropy tensor.Tensor, _ backend.Head) {
-	q.product("log-prob backward", 3*outer(h, w), twice(dh, dw)+once(h, w, targets, lse, entropy, dlogp, dentropy))
+	q.product("log-prob backward", 3*outer(h, w), twice(dw)+once(dh, h, w, targets, lse, entropy, dlogp, dentropy))
 }
 
 func (q *queue) Zero(x tensor.Tensor) { q.op("zero", once(x)) }

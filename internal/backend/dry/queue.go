@@ -27,6 +27,14 @@ func once(ts ...tensor.Tensor) int {
 
 func twice(ts ...tensor.Tensor) int { return 2 * once(ts...) }
 
+// written is the bytes moved to set t, or to add to it.
+func written(t tensor.Tensor, into backend.Into) int {
+	if into == backend.Add {
+		return twice(t)
+	}
+	return once(t)
+}
+
 // rowBytes is the bytes of n rows of t.
 func rowBytes(t tensor.Tensor, n int) int { return n * t.Cols() * t.DType().Size() }
 

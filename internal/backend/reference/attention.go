@@ -66,7 +66,7 @@ func (q *queue) AttentionPaged(o, lse, query, keys, values tensor.Tensor, p back
 
 // AttentionBackward, with p = exp(s - lse) the probability of a key, s its score:
 //
-//	dv += p·do   ds = p·(do·v - do·o)   dq += Scale·ds·k   dk += Scale·ds·q
+//	dv = Σ p·do   ds = p·(do·v - do·o)   dq = Σ Scale·ds·k   dk = Σ Scale·ds·q
 func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, key, value tensor.Tensor, seqs backend.Sequences, a backend.Attention) {
 	const op = "attention backward"
 	if !q.floats(op, dq, dk, dv, do, o, lse, query, key, value, a.Bias) {
@@ -78,6 +78,9 @@ func (q *queue) AttentionBackward(dq, dk, dv, do, o, lse, query, key, value tens
 	}
 	dqNHK, dkNGK, dvNGK, doNHK, oNHK := f64(dq), f64(dk), f64(dv), f64(do), f64(o)
 	lseNH, qNHK, kNGK, vNGK := f64(lse), f64(query), f64(key), f64(value)
+	clear(dqNHK)
+	clear(dkNGK)
+	clear(dvNGK)
 	numH, numG, numK := query.Dim(1), key.Dim(1), key.Dim(2)
 	for _, s := range spans {
 		eachQuery(s, numH, numG, func(n, h, g, pos int) {

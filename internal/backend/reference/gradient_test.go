@@ -155,6 +155,13 @@ func size(dims []int) int {
 	return n
 }
 
+// plus adds to din what set writes over numbers of no meaning.
+func (b bench) plus(din tensor.Tensor, set func(dx tensor.Tensor)) {
+	dx := b.put(normals(rand.New(rand.NewPCG(3, 4)), din.Len(), 1), din.Dims()...)
+	set(dx)
+	b.Add(din, din, dx)
+}
+
 // alloc is room for an output.
 func alloc(b bench, dims ...int) tensor.Tensor { return b.Alloc(tensor.Float64, dims...) }
 
@@ -168,7 +175,7 @@ func functions() []function {
 				return ts{y}, nil
 			},
 			func(b bench, dins, douts, in, _ ts) {
-				b.MatMulInput(dins[0], douts[0], in[1])
+				b.MatMulInput(dins[0], douts[0], in[1], backend.Add)
 				b.MatMulWeight(dins[1], douts[0], in[0])
 				b.SumRows(dins[2], douts[0])
 				b.Add(dins[3], dins[3], douts[0])
@@ -180,7 +187,9 @@ func functions() []function {
 				return ts{y}, ts{mean, rstd}
 			},
 			func(b bench, dins, douts, in, saved ts) {
-				b.LayerNormBackward(dins[0], dins[1], dins[2], douts[0], in[0], in[1], saved[0], saved[1])
+				b.plus(dins[0], func(dx tensor.Tensor) {
+					b.LayerNormBackward(dx, dins[1], dins[2], douts[0], in[0], in[1], saved[0], saved[1], backend.Set)
+				})
 			}},
 		{"gelu", [][]int{{4, 5}},
 			func(b bench, in ts) (outs, saved ts) {
@@ -189,9 +198,7 @@ func functions() []function {
 				return ts{y}, nil
 			},
 			func(b bench, dins, douts, in, _ ts) {
-				dx := alloc(b, 4, 5)
-				b.GeluBackward(dx, douts[0], in[0])
-				b.Add(dins[0], dins[0], dx)
+				b.plus(dins[0], func(dx tensor.Tensor) { b.GeluBackward(dx, douts[0], in[0]) })
 			}},
 		{"embedding of rows 64 to 69", [][]int{{5, 3}},
 			func(b bench, in ts) (outs, saved ts) {
@@ -225,7 +232,7 @@ func functions() []function {
 					return ts{q, key, v}, nil
 				},
 				func(b bench, dins, douts, _, _ ts) {
-					b.SplitQKVBackward(dins[0], douts[0], douts[1], douts[2], rotary(b))
+					b.plus(dins[0], func(dqkv tensor.Tensor) { b.SplitQKVBackward(dqkv, douts[0], douts[1], douts[2], rotary(b)) })
 				}})
 		}
 		for _, biased := range []bool{false, true} {
@@ -245,7 +252,13 @@ func functions() []function {
 				},
 				func(b bench, dins, douts, in, saved ts) {
 					seqs, a := options(b)
-					b.AttentionBackward(dins[0], dins[1], dins[2], douts[0], saved[0], saved[1], in[0], in[1], in[2], seqs, a)
+					b.plus(dins[0], func(dq tensor.Tensor) {
+						b.plus(dins[1], func(dk tensor.Tensor) {
+							b.plus(dins[2], func(dv tensor.Tensor) {
+								b.AttentionBackward(dq, dk, dv, douts[0], saved[0], saved[1], in[0], in[1], in[2], seqs, a)
+							})
+						})
+					})
 				}})
 		}
 	}
@@ -262,7 +275,9 @@ func functions() []function {
 		},
 		func(b bench, dins, douts, in, saved ts) {
 			for rank, first := range []int{0, 64} {
-				b.LogProbBackward(dins[0], dins[1+rank], in[0], in[1+rank], saved[0], saved[1], saved[2], douts[0], douts[1], backend.Head{First: first, Scale: 0.7})
+				b.plus(dins[0], func(dh tensor.Tensor) {
+					b.LogProbBackward(dh, dins[1+rank], in[0], in[1+rank], saved[0], saved[1], saved[2], douts[0], douts[1], backend.Head{First: first, Scale: 0.7})
+				})
 			}
 		}}, function{"log-prob alone", [][]int{{4, 3}, {17, 3}},
 		func(b bench, in ts) (outs, saved ts) {
@@ -273,7 +288,9 @@ func functions() []function {
 			return ts{logp}, ts{targets, lse, entropy}
 		},
 		func(b bench, dins, douts, in, saved ts) {
-			b.LogProbBackward(dins[0], dins[1], in[0], in[1], saved[0], saved[1], saved[2], douts[0], tensor.Tensor{}, backend.Head{Scale: 1})
+			b.plus(dins[0], func(dh tensor.Tensor) {
+				b.LogProbBackward(dh, dins[1], in[0], in[1], saved[0], saved[1], saved[2], douts[0], tensor.Tensor{}, backend.Head{Scale: 1})
+			})
 		}})
 	return fs
 }

@@ -3,6 +3,7 @@ package reference
 import (
 	"math"
 
+	"alfred/internal/backend"
 	"alfred/internal/tensor"
 )
 
@@ -34,15 +35,15 @@ func (q *queue) LayerNorm(y, mean, rstd, x, gamma, beta tensor.Tensor, eps float
 
 // LayerNormBackward, with x̂ = (x-μ)·rstd and g = dy·γ:
 //
-//	dx += rstd·(g - mean(g) - x̂·mean(g·x̂))   dγ += Σₙ dy·x̂   dβ += Σₙ dy
-func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd tensor.Tensor) {
+//	dx = or += rstd·(g - mean(g) - x̂·mean(g·x̂))   dγ += Σₙ dy·x̂   dβ += Σₙ dy
+func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd tensor.Tensor, into backend.Into) {
 	if !q.floats("layer norm backward", dx, dgamma, dbeta, dy, x, gamma, mean, rstd) {
 		return
 	}
 	dxND, dgammaD, dbetaD, dyND := f64(dx), f64(dgamma), f64(dbeta), f64(dy)
 	xND, gammaD, meanN, rstdN := f64(x), f64(gamma), f64(mean), f64(rstd)
 	numD := x.Dim(1)
-	gammaSumD, betaSumD := make([]float64, numD), make([]float64, numD)
+	gammaSumD, betaSumD, sumD := make([]float64, numD), make([]float64, numD), make([]float64, numD)
 	for n := range x.Dim(0) {
 		xD, dyD, dxD := row(xND, n, numD), row(dyND, n, numD), row(dxND, n, numD)
 		sumG, sumGX := 0.0, 0.0
@@ -56,8 +57,9 @@ func (q *queue) LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd te
 		meanG, meanGX := sumG/float64(numD), sumGX/float64(numD)
 		for d, v := range xD {
 			xhat, g := (v-meanN[n])*rstdN[n], dyD[d]*gammaD[d]
-			dxD[d] += rstdN[n] * (g - meanG - xhat*meanGX)
+			sumD[d] = rstdN[n] * (g - meanG - xhat*meanGX)
 		}
+		store(dxD, sumD, into)
 	}
 	addScaled(dgammaD, 1, gammaSumD)
 	addScaled(dbetaD, 1, betaSumD)

@@ -60,13 +60,14 @@ func (q *queue) LogProbMerge(logp, lse, entropy, stats tensor.Tensor) {
 
 // LogProbBackward, with p = exp(z - lse) and dz = dlogp·(1[target] - p) - dentropy·p·(z - lse + entropy):
 //
-//	dh += Scale·dz·w   dw += Scale·dzᵀ·h
+//	dh = Scale·dz·w   dw += Scale·dzᵀ·h
 func (q *queue) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dentropy tensor.Tensor, head backend.Head) {
 	const op = "log-prob backward"
 	if !q.floats(op, dh, dw, h, w, lse, entropy, dlogp, dentropy) || !q.vocabulary(op, "target", targets) {
 		return
 	}
 	dhND, dwVD, hND, wVD, numD := f64(dh), f64(dw), f64(h), f64(w), h.Dim(1)
+	clear(dhND)
 	lseN, entropyN, dlogpN, dentropyN := f64(lse), f64(entropy), f64(dlogp), f64(dentropy)
 	for n, target := range i32(targets) {
 		for v, z := range logits(h, w, n, head.Scale) {

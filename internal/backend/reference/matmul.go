@@ -26,8 +26,8 @@ func (q *queue) MatMul(y, x, w tensor.Tensor, e backend.Epilogue) {
 	}
 }
 
-// MatMulInput: dx += dy·w.
-func (q *queue) MatMulInput(dx, dy, w tensor.Tensor) {
+// MatMulInput: dx = or += dy·w.
+func (q *queue) MatMulInput(dx, dy, w tensor.Tensor, into backend.Into) {
 	if !q.floats("matmul input gradient", dx, dy, w) {
 		return
 	}
@@ -38,7 +38,7 @@ func (q *queue) MatMulInput(dx, dy, w tensor.Tensor) {
 		for o := range numO {
 			addScaled(sumI, dyNO[n*numO+o], row(wOI, o, numI))
 		}
-		addScaled(row(dxNI, n, numI), 1, sumI)
+		store(row(dxNI, n, numI), sumI, into)
 	}
 }
 

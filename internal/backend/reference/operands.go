@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"alfred/internal/backend"
 	"alfred/internal/tensor"
 )
 
@@ -77,6 +78,14 @@ func dot(a, b []float64) float64 {
 }
 
 // addScaled is y += f·x.
+// store sets y to x, or adds x to it.
+func store(y, x []float64, into backend.Into) {
+	if into == backend.Set {
+		clear(y)
+	}
+	addScaled(y, 1, x)
+}
+
 func addScaled(y []float64, f float64, x []float64) {
 	for i, v := range x {
 		y[i] += f * v

@@ -18,17 +18,16 @@ func (q *queue) SplitQKV(query, key, value, qkv tensor.Tensor, r backend.Rotary)
 	})
 }
 
-// SplitQKVBackward: dqkv += the gradients of q, k, v put back into place, rotated the other way.
+// SplitQKVBackward: dqkv = the gradients of q, k, v put back into place, rotated the other way.
 func (q *queue) SplitQKVBackward(dqkv, dq, dk, dv tensor.Tensor, r backend.Rotary) {
 	if !q.floats("split qkv backward", dqkv, dq, dk, dv, r.Cos, r.Sin) || !q.positions("split qkv backward", r) {
 		return
 	}
 	eachHead(dq, dk, dv, dqkv, r, func(n int, head, fused []float64, rotate bool) {
-		back := append([]float64(nil), head...)
+		copy(fused, head)
 		if rotate {
-			turn(back, r, n, -1)
+			turn(fused, r, n, -1)
 		}
-		addScaled(fused, 1, back)
 	})
 }
 
