@@ -27,7 +27,9 @@ var exact = tolerance{}
 var arithmetic = tolerance{norm: 1e-5}
 
 // differences is arithmetic where numbers up to largest may cancel.
-func differences(largest float64) tolerance { return tolerance{norm: 1e-5, floor: 8 * largest * 0x1p-24} }
+func differences(largest float64) tolerance {
+	return tolerance{norm: 1e-5, floor: 8 * largest * 0x1p-24}
+}
 
 // exponentials is arithmetic where exp is taken of numbers up to largest: a few of their own roundings, 2^-24 of them each,
 // become a relative error of exp.

@@ -13,7 +13,7 @@ import (
 // tiles, a row keeps its bits.
 func batchSizes(b *bench, storage tensor.DType) error {
 	const most = 200
-	for _, s := range [][2]int{{33, 65}, {130, 17}, {300, 40}} {
+	for _, s := range [][2]int{{33, 65}, {130, 17}, {300, 40}, {1024, 20}} {
 		numI, numO := s[0], s[1]
 		c := testCase{label("MatMul of 1 to 200 rows", s), most, func(r *rig) {
 			x, dy := r.random("x", storage, 1, rows, numI), r.random("dy", storage, 1, rows, numO)

@@ -208,7 +208,7 @@ func (c *attentionGrad) probabilities(b gradBuffers, t strip, first, at, n int) 
 // accumulate is acc [rows][padded] += a·right, continuing its chains over k; right was packed with so many rows.
 func (c *attentionGrad) accumulate(acc, a, right []float32, layout int32, rows, k, packed int) {
 	c.kernels.multiply(multiplyArgs{
-		a: start(a), b: start(right), y: start(acc), k: int64(k), rows: int64(rows), columns: int64(c.padded), ld: int64(c.padded),
+		a: start(a), b: start(right), y: start(acc), k: int64(k), rows: int64(rows), columns: int64(c.padded), aLD: keyBlock, ld: int64(c.padded),
 		panelStride: int64(packed * c.kernels.panel()), layout: layout, aType: float32Type, bType: float32Type, yType: float32Type, mode: resume,
 	})
 }

@@ -60,7 +60,7 @@ func (q *queue) Add(y, a, b tensor.Tensor) {
 	case tensor.Int32:
 		addSlices(ints(y), ints(a), ints(b))
 	default:
-		q.elementwise(y, a, b, kernels.add)
+		q.elementwise(y, a, b, elementGrain, kernels.add)
 	}
 }
 

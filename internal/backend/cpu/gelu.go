@@ -8,7 +8,7 @@ func (q *queue) Gelu(y, x tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	q.elementwise(y, x, x, kernels.gelu)
+	q.elementwise(y, x, x, geluGrain, kernels.gelu)
 }
 
 // GeluBackward: dx = dy·(Φ(x) + x·φ(x)).
@@ -17,12 +17,15 @@ func (q *queue) GeluBackward(dx, dy, x tensor.Tensor) {
 		return
 	}
 	defer q.end()
-	q.elementwise(dx, dy, x, kernels.geluBackward)
+	q.elementwise(dx, dy, x, geluGrain, kernels.geluBackward)
 }
 
-// elementwise runs a kernel over ranges of elements of tensors of one type.
-func (q *queue) elementwise(y, a, b tensor.Tensor, kernel func(kernels, mapArgs)) {
-	split(q, y.Len(), elementGrain, mapping{y: y, a: a, b: b, kernel: kernel})
+// geluGrain is elementGrain for a function that takes several times as long as a sum.
+const geluGrain = elementGrain / 4
+
+// elementwise runs a kernel over ranges, of at least grain elements, of tensors of one type.
+func (q *queue) elementwise(y, a, b tensor.Tensor, grain int, kernel func(kernels, mapArgs)) {
+	split(q, y.Len(), grain, mapping{y: y, a: a, b: b, kernel: kernel})
 }
 
 type mapping struct {

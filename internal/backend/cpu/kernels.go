@@ -70,10 +70,10 @@ type packArgs struct {
 }
 
 type multiplyArgs struct {
-	a, b, y                           ptr
-	bias, residual                    ptr
-	k, rows, columns, ld, panelStride int64
-	layout, aType, bType, yType, mode int32
+	a, b, y                                ptr
+	bias, residual                         ptr
+	k, rows, columns, aLD, ld, panelStride int64
+	layout, aType, bType, yType, mode      int32
 }
 
 type layerNormArgs struct {

@@ -26,8 +26,8 @@ enum { F32 = 1, BF16 = 2 };
 // How the left operand of multiply is laid out.
 enum {
 	A_TILES = 0,   // tiles as pack makes them
-	A_ROWS = 1,    // a[row*64 + k]
-	A_COLUMNS = 2, // a[k*64 + row]
+	A_ROWS = 1,    // a[row*a_ld + k], of the type of b; bfloat16 with an even k
+	A_COLUMNS = 2, // a[k*a_ld + row], float32
 };
 
 // What multiply does with the product.
@@ -53,7 +53,7 @@ struct multiply {
 	void *y;
 	const void *bias;     // [columns] of b_type, or null
 	const void *residual; // like y, or null
-	int64_t k, rows, columns, ld, panel_stride;
+	int64_t k, rows, columns, a_ld, ld, panel_stride;
 	int32_t layout, a_type, b_type, y_type, mode;
 };
 

@@ -121,9 +121,9 @@ func (goKernels) multiply(m multiplyArgs) {
 			case layoutTiles:
 				accumulate(&acc, floatsAt(m.a, r*m.k, mr*m.k), panel, mr, 1, m.k, mr)
 			case layoutRows:
-				accumulate(&acc, floatsAt(m.a, r*keyBlock, (mr-1)*keyBlock+m.k), panel, 1, keyBlock, m.k, mr)
+				accumulate(&acc, floatsAt(m.a, r*m.aLD, (mr-1)*m.aLD+m.k), panel, 1, m.aLD, m.k, mr)
 			case layoutColumns:
-				accumulate(&acc, floatsAt(m.a, r, max(0, m.k-1)*keyBlock+mr), panel, keyBlock, 1, m.k, mr)
+				accumulate(&acc, floatsAt(m.a, r, max(0, m.k-1)*m.aLD+mr), panel, m.aLD, 1, m.k, mr)
 			}
 			for i := range mr {
 				finish(m, acc[i][:n], (r+i)*m.ld+c, c)

@@ -15,6 +15,7 @@ const (
 	gradRows   = 256
 	vocabChunk = 256  // entries of one tile, at most
 	vocabGroup = 4096 // entries whose gradients exist at a time
+	dzRow      = 4128 // elements from one row of them to the next: rows of a tile start in different lines of the cache
 )
 
 // chunkOf is the size of a tile for so many entries: all workers get some where the vocabulary is small.
@@ -217,7 +218,7 @@ func (q *queue) LogProbBackward(dh, dw, h, w, targets, lse, entropy, dlogp, dent
 		queue: q, dh: dh, dw: dw, h: h, targets: targets, lse: lse, entropy: entropy, dlogp: dlogp, dentropy: dentropy, head: head,
 		columns: columns, rows: rows, kind: productType(q.kernels, kind(h), kind(w)), acc: q.scratch.floats(n * d),
 	}
-	g.dz = q.scratch.bytes(n * vocabGroup * elementSize(g.kind))
+	g.dz = q.scratch.bytes(n * dzRow * elementSize(g.kind))
 	g.pack = columnsOf(h)
 	g.pack.k, g.pack.columns, g.pack.dstType = int64(n), int64(d), g.kind
 	g.pack.dst = q.scratch.bytes(g.pack.packedBytes(q.kernels))
@@ -239,7 +240,7 @@ type logprobGrad struct {
 	columns vocabulary // w as the right operand of h·wᵀ
 	rows    vocabulary // w as the right operand of dz·w
 	kind    int32      // of dz in products: that of the hidden states where the kernels multiply such, else float32
-	dz      ptr        // [rows][vocabGroup]
+	dz      ptr        // [rows][dzRow]
 	acc     []float32  // [rows][D] chains of dh
 	pack    packArgs   // of h as the right operand of dzᵀ·h
 	group   ptr        // panels of a group of the vocabulary, for a weight without a stamp
@@ -276,7 +277,7 @@ func (g *logprobGrad) compute(w *worker, i, _ int) {
 	to := min(from+g.chunk, g.end)
 	tiles := w.pack(g.columns.left(g.h), packedLeft{g.id, 0, 0}, lo, lo+n, d)
 	dz := unsafe.Add(g.dz, (from-g.first)*elementSize(g.kind))
-	z, ld := dz, vocabGroup
+	z, ld := dz, dzRow
 	if g.kind != float32Type {
 		ld = vocabChunk
 		z = start(w.scratch.floats(n * ld))
@@ -289,11 +290,11 @@ func (g *logprobGrad) compute(w *worker, i, _ int) {
 	})
 	if g.kind != float32Type {
 		g.kernels.copyRows(copyRowsArgs{
-			dst: dz, src: z, rows: int64(n), columns: int64(to - from), dstLD: vocabGroup, srcLD: int64(ld), dstType: g.kind, srcType: float32Type,
+			dst: dz, src: z, rows: int64(n), columns: int64(to - from), dstLD: dzRow, srcLD: int64(ld), dstType: g.kind, srcType: float32Type,
 		})
 	}
 	part := packArgs{
-		src: dz, ld: vocabGroup, k: int64(n), columns: int64(to - from), width: int64(g.kernels.rowTile()), srcType: g.kind, dstType: g.kind, balanced: 1,
+		src: dz, ld: dzRow, k: int64(n), columns: int64(to - from), width: int64(g.kernels.rowTile()), srcType: g.kind, dstType: g.kind, balanced: 1,
 	}
 	part.dst = w.scratch.bytes(elementSize(g.kind) * depth(g.kernels, n, g.kind) * (to - from))
 	g.kernels.pack(part)
@@ -311,7 +312,7 @@ func (g *logprobGrad) chains() {
 		right, rightRow = g.packPanels(panelsOf(g.rows.w.Slice(g.first, g.end), backward), g.group), 0
 	}
 	g.multiply(product{
-		m: g.n, n: d, left: packArgs{src: g.dz, srcType: g.kind, ld: vocabGroup, k: int64(g.end - g.first), transposed: 1},
+		m: g.n, n: d, left: packArgs{src: g.dz, srcType: g.kind, ld: dzRow, k: int64(g.end - g.first), transposed: 1},
 		right: right, rightRow: rightRow, y: start(g.acc), ld: d, yType: float32Type, mode: resume,
 	})
 }

@@ -9,11 +9,14 @@ import (
 
 // Sizes of what a product works on at a time. They steer speed alone: the bits do not depend on them.
 const (
-	blockBytes  = 256 << 10 // rows of the left operand that one worker packs and walks through: they stay in the second-level cache
-	slabBytes   = 4 << 10   // of a row of it, where the chains can pause
-	rightBytes  = 4 << 20   // right operand, where it is packed for the occasion: it stays in the third-level cache
-	fewRows     = 8         // tiles of a block that is not cut for the sake of more workers
-	serialFlops = 1 << 20   // smaller products are not worth another worker
+	blockBytes      = 256 << 10 // rows of the left operand that one worker packs and walks through: they stay in the second-level cache
+	slabBytes       = 4 << 10   // of a row of it, where the chains can pause
+	rightBytes      = 4 << 20   // right operand, where it is packed for the occasion: it stays in the third-level cache
+	straightColumns = 1024      // of a product whose left operand is not packed, at most
+	straightBytes   = 1 << 10   // from one term of a column to the next, where it is not packed, at most
+	aliasBytes      = 4 << 10   // addresses so far apart share a line of the first-level cache
+	fewRows         = 8         // tiles of a block that is not cut for the sake of more workers
+	serialFlops     = 1 << 20   // smaller products are not worth another worker
 )
 
 // product is y [m n] = left [m k]·right [k n], or added to y; see multiplyArgs.
@@ -120,9 +123,18 @@ func (o *multiplying) multiply(w *worker, i int) {
 	if p.residual != nil {
 		t.residual = unsafe.Add(p.residual, offset*elementSize(p.yType))
 	}
+	layout, straight := p.straight()
+	if straight {
+		t.layout, t.aLD = layout, p.left.ld
+	}
 	for first := 0; first == 0 || first < k; first += c.slab {
 		deep := min(c.slab, k-first)
-		t.a, t.k = w.pack(p.left, packedLeft{c.id, block, first}, lo, hi, deep), int64(deep)
+		t.k = int64(deep)
+		if straight {
+			t.a = unsafe.Add(p.left.columnsFrom(lo), first*p.left.step())
+		} else {
+			t.a = w.pack(p.left, packedLeft{c.id, block, first}, lo, hi, deep)
+		}
 		t.b = unsafe.Add(p.right.from(col), (p.rightRow+first)*width*elementSize(p.right.dtype))
 		w.kernels.multiply(t)
 	}
@@ -148,6 +160,21 @@ func (w *worker) pack(left packArgs, is packedLeft, lo, hi, deep int) ptr {
 	w.kernels.pack(left)
 	w.holds = is
 	return w.tiles
+}
+
+// straight is the layout of a left operand that kernels shall read where it lies. They can if neither operand has to be converted, and
+// pairs are whole and lie in a row. It pays where few columns would share the work of packing, unless what a tile reads at
+// a time, or one time after the other, competes for the same few lines of the first-level cache.
+func (p *product) straight() (layout int32, ok bool) {
+	a := p.left
+	if a.srcType != a.dstType || a.dstType != p.right.dtype || p.n > straightColumns {
+		return layoutTiles, false
+	}
+	stride := int(a.ld) * elementSize(a.srcType)
+	if a.transposed != 0 {
+		return layoutRows, (a.dstType == float32Type || a.k%2 == 0) && stride%aliasBytes != 0
+	}
+	return layoutColumns, a.dstType == float32Type && stride <= straightBytes
 }
 
 // rowsOf describes the rows of x as a left operand, columnsOf its columns.

@@ -8,6 +8,10 @@
 #define PAIRS 0 // whether bfloat16 lies in pairs of neighbours along k; see kernels.h
 #endif
 
+// THIRDS is the number of addresses from which all rows of a left operand can be reached that are any distance apart: the processor
+// adds once or twice that distance to each.
+#define THIRDS ((MR + 2) / 3)
+
 INLINE void transpose(vf x[W]) {
 	// log2(W) perfect shuffles of the W rows.
 	const vi low = (LANE >> 1) + (LANE & 1) * W, high = low + W / 2;
@@ -110,10 +114,12 @@ static void pack_(const struct pack *p) {
 INLINE vf right(const void *b, const int T, int64_t k, int64_t column) { return get(b, T, k * NR + column, W); }
 #endif
 
-// tile computes c[r][0..NR) for mr rows: a(r, k) is at a[k*ak + r*ar]. With every term it fetches a line of next.
-INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, int64_t k, const void *restrict left,
+// tile computes c[r][0..NR) for mr rows: a(r, k) is at a[k*ak + r*ar]. With every term it fetches a line of next. far says that ar
+// is not known when this is compiled.
+INLINE void tile(const int mr, const int far, const int64_t ak, const int64_t ar, const int T, int64_t k, const void *restrict left,
 		 const void *restrict b, float *restrict c, int64_t ld, int start, const char *next) {
-	const float *a = left;
+	const float *a = left, *third[THIRDS];
+	for (int r = 0; r < mr; r += 3) third[r / 3] = a + r * ar;
 	vf acc[MR][2];
 #pragma GCC unroll 16
 	for (int r = 0; r < mr; r++) {
@@ -125,11 +131,12 @@ INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, 
 		vf b0 = right(b, T, i, 0), b1 = right(b, T, i, W);
 #pragma GCC unroll 16
 		for (int r = 0; r < mr; r++) {
-			vf x = all(a[r * ar]);
+			vf x = all(far ? third[r / 3][r % 3 * ar] : a[r * ar]);
 			acc[r][0] = fma_(x, b0, acc[r][0]);
 			acc[r][1] = fma_(x, b1, acc[r][1]);
 		}
 		a += ak;
+		for (int i = 0; i < (mr + 2) / 3; i++) third[i] += ak;
 	}
 #pragma GCC unroll 16
 	for (int r = 0; r < mr; r++) {
@@ -138,7 +145,7 @@ INLINE void tile(const int mr, const int64_t ak, const int64_t ar, const int T, 
 	}
 }
 
-typedef void tile_fn(int64_t, const void *restrict, const void *restrict, float *restrict, int64_t, int, const char *);
+typedef void tile_fn(int64_t k, const void *restrict a, int64_t a_ld, const void *restrict b, float *restrict c, int64_t ld, int start, const char *next);
 
 // tile_causal adds to c[r][0..NR) the products of a[r*KEYS + i] and row i of a panel, for i below own[r], which never falls; all rows
 // have the first k terms.
@@ -177,21 +184,21 @@ INLINE void tile_causal(const int mr, int64_t k, const int64_t *own, const float
 
 typedef void causal_fn(int64_t, const int64_t *, const float *restrict, const float *restrict, float *restrict, int64_t);
 
-#define TILES(mr)                                                                                                                \
-	static void tile_f32_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {  \
-		tile(mr, mr, 1, F32, k, a, b, c, ld, s, x);                                                                           \
-	}                                                                                                                          \
-	static void tile_bf16_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
-		tile(mr, mr, 1, BF16, k, a, b, c, ld, s, x);                                                                          \
-	}                                                                                                                          \
-	static void tile_rows_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
-		tile(mr, 1, KEYS, F32, k, a, b, c, ld, s, x);                                                                         \
-	}                                                                                                                          \
-	static void tile_cols_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
-		tile(mr, KEYS, 1, F32, k, a, b, c, ld, s, x);                                                                         \
-	}                                                                                                                          \
-	static void tile_causal_##mr(int64_t k, const int64_t *own, const float *restrict a, const float *restrict b, float *restrict c, int64_t ld) { \
-		tile_causal(mr, k, own, a, b, c, ld);                                                                                 \
+#define TILES(mr)																	\
+	static void tile_f32_##mr(int64_t k, const void *restrict a, int64_t a_ld, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {	\
+		tile(mr, 0, mr, 1, F32, k, a, b, c, ld, s, x);											\
+	}																		\
+	static void tile_bf16_##mr(int64_t k, const void *restrict a, int64_t a_ld, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {	\
+		tile(mr, 0, mr, 1, BF16, k, a, b, c, ld, s, x);											\
+	}																		\
+	static void tile_rows_##mr(int64_t k, const void *restrict a, int64_t a_ld, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {	\
+		tile(mr, 1, 1, a_ld, F32, k, a, b, c, ld, s, x);											\
+	}																		\
+	static void tile_cols_##mr(int64_t k, const void *restrict a, int64_t a_ld, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {	\
+		tile(mr, 0, a_ld, 1, F32, k, a, b, c, ld, s, x);											\
+	}																		\
+	static void tile_causal_##mr(int64_t k, const int64_t *own, const float *restrict a, const float *restrict b, float *restrict c, int64_t ld) {	\
+		tile_causal(mr, k, own, a, b, c, ld);													\
 	}
 
 TILES(1) TILES(2) TILES(3) TILES(4)
@@ -216,9 +223,9 @@ static tile_fn *const tiles_rows[MR + 1] = LIST(tile_rows_);
 static tile_fn *const tiles_cols[MR + 1] = LIST(tile_cols_);
 static causal_fn *const tiles_causal[MR + 1] = LIST(tile_causal_);
 #if PAIRS
-static tile_fn *const tiles_dot[MR + 1] = LIST(tile_dot_);
+static tile_fn *const tiles_dot[MR + 1] = LIST(tile_dot_), *const tiles_dot_rows[MR + 1] = LIST(tile_dot_rows_);
 #else
-static tile_fn *const *const tiles_dot = 0; // not asked for
+static tile_fn *const *const tiles_dot = 0, *const *const tiles_dot_rows = 0; // not asked for
 #endif
 
 // finish stores n columns of mr rows: acc + bias + residual, or y + acc, rounded once.
@@ -243,9 +250,13 @@ INLINE void fetch(const struct multiply *m, const char *y, int64_t row, int64_t 
 }
 
 static void multiply_(const struct multiply *m) {
-	tile_fn *const *tiles = m->layout == A_ROWS ? tiles_rows : m->layout == A_COLUMNS ? tiles_cols : m->a_type == BF16 ? tiles_dot : m->b_type == F32 ? tiles_f32 : tiles_bf16;
-	const int64_t bsize = m->b_type == F32 ? 4 : 2;
-	const int64_t row = m->layout == A_ROWS ? 4 * KEYS : m->layout == A_COLUMNS ? 4 : m->a_type == BF16 ? 2 * (m->k + (m->k & 1)) : 4 * m->k; // bytes
+	tile_fn *const *tiles = m->layout == A_COLUMNS ? tiles_cols
+			      : m->layout == A_ROWS ? (m->a_type == BF16 ? tiles_dot_rows : tiles_rows)
+			      : m->a_type == BF16   ? tiles_dot
+			      : m->b_type == F32    ? tiles_f32
+						    : tiles_bf16;
+	const int64_t asize = m->a_type == F32 ? 4 : 2, bsize = m->b_type == F32 ? 4 : 2;
+	const int64_t row = asize * (m->layout == A_ROWS ? m->a_ld : m->layout == A_COLUMNS ? 1 : m->a_type == BF16 ? m->k + (m->k & 1) : m->k); // bytes
 	const int plain = m->y_type == F32 && m->mode != ADD && !m->bias && !m->residual;
 	float acc[MR * NR] __attribute__((aligned(64)));
 	for (int64_t c = 0; c < m->columns; c += NR) {
@@ -262,12 +273,12 @@ static void multiply_(const struct multiply *m) {
 			if (r + mr < m->rows) fetch(m, m->y, r + mr, c, n);
 			if (m->residual && r + mr < m->rows) fetch(m, m->residual, r + mr, c, n);
 			if (plain && n == NR) {
-				tiles[mr](m->k, a, b, y, m->ld, m->mode == CONTINUE, next);
+				tiles[mr](m->k, a, m->a_ld, b, y, m->ld, m->mode == CONTINUE, next);
 			} else {
 				if (m->mode == CONTINUE)
 					for (int64_t i = 0; i < mr; i++)
 						for (int64_t j = 0; j < NR; j += W) store(acc + i * NR + j, get(y, F32, i * m->ld + j, n - j));
-				tiles[mr](m->k, a, b, acc, NR, m->mode == CONTINUE, next);
+				tiles[mr](m->k, a, m->a_ld, b, acc, NR, m->mode == CONTINUE, next);
 				if (m->y_type == F32) finish(m, F32, acc, r, c, mr, n);
 				else finish(m, BF16, acc, r, c, mr, n);
 			}

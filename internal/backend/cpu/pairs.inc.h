@@ -2,6 +2,7 @@
 // pair to a chain, after which it rounds. Subnormal numbers count as 0 in it.
 
 typedef vi vi_any __attribute__((aligned(2), may_alias));
+typedef int32_t pair __attribute__((aligned(2), may_alias));
 
 // pairs_from loads up to W pairs that lie next to each other from element i on, of which left elements exist.
 INLINE vi pairs_from(const uint16_t *p, int64_t i, int64_t left) {
@@ -50,9 +51,12 @@ INLINE vf right(const void *b, const int T, int64_t k, int64_t column) {
 	return (vf)(k & 1 ? x & (int32_t)0xffff0000 : x << 16);
 }
 
-// tile_dot computes c[r][0..NR) for mr rows of bfloat16: pair i of row r is at a[i*mr + r].
-INLINE void tile_dot(const int mr, int64_t k, const void *restrict left, const void *restrict b, float *restrict c, int64_t ld, int start, const char *next) {
-	const int32_t *a = left;
+// tile_dot computes c[r][0..NR) for mr rows of bfloat16: pair i of row r is at a[2*(i*mr + r)], or at a[2*i + r*ar] where the rows lie
+// far apart; see tile.
+INLINE void tile_dot(const int mr, const int far, int64_t ar, int64_t k, const void *restrict left, const void *restrict b, float *restrict c,
+		     int64_t ld, int start, const char *next) {
+	const uint16_t *a = left, *third[THIRDS];
+	for (int r = 0; r < mr; r += 3) third[r / 3] = a + r * ar;
 	vf acc[MR][2];
 #pragma GCC unroll 16
 	for (int r = 0; r < mr; r++) {
@@ -65,11 +69,12 @@ INLINE void tile_dot(const int mr, int64_t k, const void *restrict left, const v
 		__m512bh b0 = (__m512bh)_mm512_loadu_si512(at), b1 = (__m512bh)_mm512_loadu_si512(at + W);
 #pragma GCC unroll 16
 		for (int r = 0; r < mr; r++) {
-			__m512bh x = (__m512bh)_mm512_set1_epi32(a[r]);
+			__m512bh x = (__m512bh)_mm512_set1_epi32(*(const pair *)(far ? third[r / 3] + r % 3 * ar : a + 2 * r));
 			acc[r][0] = (vf)_mm512_dpbf16_ps((__m512)acc[r][0], x, b0);
 			acc[r][1] = (vf)_mm512_dpbf16_ps((__m512)acc[r][1], x, b1);
 		}
-		a += mr;
+		a += 2 * mr;
+		for (int t = 0; t < (mr + 2) / 3; t++) third[t] += 2;
 	}
 #pragma GCC unroll 16
 	for (int r = 0; r < mr; r++) {
@@ -78,9 +83,12 @@ INLINE void tile_dot(const int mr, int64_t k, const void *restrict left, const v
 	}
 }
 
-#define TILE_DOT(mr)                                                                                                             \
-	static void tile_dot_##mr(int64_t k, const void *restrict a, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) { \
-		tile_dot(mr, k, a, b, c, ld, s, x);                                                                                   \
+#define TILE_DOT(mr)																	\
+	static void tile_dot_##mr(int64_t k, const void *restrict a, int64_t a_ld, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {	\
+		tile_dot(mr, 0, 2, k, a, b, c, ld, s, x);												\
+	}																		\
+	static void tile_dot_rows_##mr(int64_t k, const void *restrict a, int64_t a_ld, const void *restrict b, float *restrict c, int64_t ld, int s, const char *x) {	\
+		tile_dot(mr, 1, a_ld, k, a, b, c, ld, s, x);												\
 	}
 TILE_DOT(1) TILE_DOT(2) TILE_DOT(3) TILE_DOT(4) TILE_DOT(5) TILE_DOT(6) TILE_DOT(7)
 TILE_DOT(8) TILE_DOT(9) TILE_DOT(10) TILE_DOT(11) TILE_DOT(12) TILE_DOT(13) TILE_DOT(14)
