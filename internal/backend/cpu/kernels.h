@@ -242,4 +242,8 @@ struct kernels {
 // kernels_find gives the kernels of an instruction set if this machine has it, else null.
 const struct kernels *kernels_find(const char *isa);
 
+// kernels_slow_pairs says whether this machine is faster where it widens bfloat16 than where it multiplies pairs. Intel's vector units
+// start such an instruction every other cycle and two of float32 every cycle: half the products in the same time.
+int kernels_slow_pairs(void);
+
 #endif

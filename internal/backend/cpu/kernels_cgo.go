@@ -81,6 +81,8 @@ static void call_peak(const struct kernels *k, void *args) { k->peak(args); }
 #cgo nocallback call_peak
 #cgo noescape kernels_find
 #cgo nocallback kernels_find
+#cgo noescape kernels_slow_pairs
+#cgo nocallback kernels_slow_pairs
 */
 import "C"
 
@@ -112,7 +114,13 @@ var (
 )
 
 // instructionSets in order of preference.
-var instructionSets = []string{"avx512bf16", "avx512", "avx2", "base", "go"}
+var instructionSets = func() []string {
+	names := []string{"avx512bf16", "avx512", "avx2", "base", "go"}
+	if C.kernels_slow_pairs() != 0 {
+		names[0], names[1] = names[1], names[0]
+	}
+	return names
+}()
 
 // cKernels calls the C kernels of one instruction set.
 type cKernels struct{ table *C.struct_kernels }

@@ -12,8 +12,8 @@ INLINE vi pairs_from(const uint16_t *p, int64_t i, int64_t left) {
 
 // pairs_of joins the elements of two rows to pairs.
 INLINE vi pairs_of(const uint16_t *even, const uint16_t *odd, int64_t left) {
-	vu low = __builtin_convertvector(halves(even, left), vu), high = {0};
-	if (odd) high = __builtin_convertvector(halves(odd, left), vu);
+	vu low = longer(halves(even, left)), high = {0};
+	if (odd) high = longer(halves(odd, left));
 	return (vi)(low | high << 16);
 }
 

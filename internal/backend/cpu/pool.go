@@ -9,7 +9,7 @@ import (
 
 // patience is how long a goroutine that has nothing to do looks for more before it gives its processor back: longer than a stream
 // needs from one operation to the next, since waking a thread costs as much as a small operation.
-const patience = 100 * time.Microsecond
+const patience = 200 * time.Microsecond
 
 // timeSlice is how long a goroutine computes before it tells the scheduler that it is alive. After 10 ms the scheduler would take its
 // processor away, and look every 20 µs for the next one to take.
@@ -72,6 +72,7 @@ func (p *pool) take() *worker {
 		for i := p.size - 1; i >= 0; i-- {
 			if p.free[i] {
 				p.free[i] = false
+				p.workers[i].dismiss()
 				return p.workers[i]
 			}
 		}
@@ -215,15 +216,24 @@ func (j *job) leave(w *worker) {
 // start makes w's goroutine help with j, a new one unless one is waiting.
 func (w *worker) start(j *job) {
 	waits := w.waiting.CompareAndSwap(true, false)
-	w.next.Store(j)
-	if !waits {
+	if w.next.Swap(j) != &dismissal && !waits { // who has not heard yet that it is dismissed stays
 		go w.helping()
+	}
+}
+
+// dismissal is handed to a goroutine that nothing will come for, since someone else is now the worker that it waits to be.
+var dismissal job
+
+// dismiss sends w's goroutine home, if one waits: it would take processor time from those who compute.
+func (w *worker) dismiss() {
+	if w.waiting.CompareAndSwap(true, false) {
+		w.next.Store(&dismissal)
 	}
 }
 
 // help works on the next job, and on what comes soon after.
 func (w *worker) help() {
-	for j := w.next.Swap(nil); j != nil; j = w.wait() {
+	for j := w.next.Swap(nil); j != nil && j != &dismissal; j = w.wait() {
 		w.waiting.Store(true)
 		j.work(w)
 		j.running.Add(-1)

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// Several callers at a time, with and without pauses in which helpers go away: every tile is computed once, by no more workers at
-// a time than there are, each with its own worker.
+// Several callers at a time, who take the workers that helpers wait to be, with and without pauses in which helpers go away: every tile
+// is computed once, by no more workers at a time than there are, each with its own worker, and no goroutine is left.
 func TestPoolComputesEachTileOnce(t *testing.T) {
 	const size, callers, rounds = 3, 4, 300
-	p := newPool(nil, size)
+	p, before := newPool(nil, size), runtime.NumGoroutine()
 	var inUse [size]atomic.Bool
 	var group sync.WaitGroup
 	for c := range callers {
@@ -47,6 +47,7 @@ func TestPoolComputesEachTileOnce(t *testing.T) {
 			t.Errorf("worker %d was not given back", i)
 		}
 	}
+	helpersEnd(t, before)
 }
 
 // A panic in a tile, or in the only one, reaches the caller, whoever computed it. The workers live on, and the operation is not kept.
@@ -84,6 +85,12 @@ func TestPoolHelpersEnd(t *testing.T) {
 	q := &queue{pool: newPool(nil, 4)}
 	before := runtime.NumGoroutine()
 	run(q, 8, function(func(*worker, int) { time.Sleep(time.Millisecond) }))
+	helpersEnd(t, before)
+}
+
+// helpersEnd waits until there are no more goroutines than before.
+func helpersEnd(t *testing.T, before int) {
+	t.Helper()
 	for range 1000 {
 		if runtime.NumGoroutine() <= before {
 			return
@@ -92,3 +99,28 @@ func TestPoolHelpersEnd(t *testing.T) {
 	}
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }
+
+// A worker's goroutine that was dismissed, and has not heard of it yet, takes a job that is handed to the worker meanwhile. Were a second
+// one started, one of the two would wait for ever.
+func TestPoolDismissedHelperTakesJob(t *testing.T) {
+	q := &queue{pool: newPool(nil, 1)}
+	w := q.pool.workers[0]
+	w.waiting.Store(true) // as when a goroutine comes from a tile
+	q.pool.giveBack(q.pool.take())
+	before := runtime.NumGoroutine()
+	j := job{pool: q.pool, op: &nothing{}, tiles: 1}
+	j.running.Add(1)
+	j.helpers.Add(1)
+	w.start(&j)
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines, %d before", n, before)
+	}
+	w.help() // what that goroutine does next
+	if n := j.running.Load(); n != 0 {
+		t.Errorf("%d helpers at work after the job", n)
+	}
+}
+
+type nothing struct{}
+
+func (*nothing) compute(*worker, int, int) {}

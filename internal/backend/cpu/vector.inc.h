@@ -26,8 +26,8 @@ typedef uint16_t vh_any __attribute__((vector_size(2 * W), aligned(2), may_alias
 INLINE vf load(const float *p) { return *(const vf_any *)p; }
 INLINE void store(float *p, vf x) { *(vf_any *)p = x; }
 INLINE vf all(float x) { return x - (vf){0}; }
-INLINE vf widen(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
 
+// longer and shorter widen lanes to 32 bits and cut them to 16. Left to itself, the compiler does it by halves of a vector.
 #if defined(ISA_AVX512)
 #include <immintrin.h>
 INLINE vf fma_(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
@@ -39,14 +39,18 @@ INLINE vf load_part(const float *p, int64_t n) { return (vf)_mm512_maskz_loadu_p
 INLINE void store_part(float *p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), (__m512)x); }
 INLINE vh load_half(const uint16_t *p, int64_t n) { return (vh)_mm256_maskz_loadu_epi16(first_lanes(n), p); }
 INLINE void store_half(uint16_t *p, vh x, int64_t n) { _mm256_mask_storeu_epi16(p, first_lanes(n), (__m256i)x); }
+INLINE vu longer(vh h) { return (vu)_mm512_cvtepu16_epi32((__m256i)h); }
+INLINE vh shorter(vu x) { return (vh)_mm512_cvtepi32_epi16((__m512i)x); }
 #else
 #if defined(ISA_AVX2)
 #include <immintrin.h>
 INLINE vf fma_(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 INLINE vf max_(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
 INLINE vf sqrt_(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
+INLINE vu longer(vh h) { return (vu)_mm256_cvtepu16_epi32((__m128i)h); }
 #else
 INLINE vf fma_(vf a, vf b, vf c) { return a * b + c; }
+INLINE vu longer(vh h) { return __builtin_convertvector(h, vu); }
 INLINE vf max_(vf a, vf b) {
 	vi m = a > b;
 	return (vf)((m & (vi)a) | (~m & (vi)b));
@@ -62,6 +66,7 @@ INLINE vf sqrt_(vf a) {
 #endif
 #endif
 INLINE vi select_(vi m, vi a, vi b) { return (m & a) | (~m & b); }
+INLINE vh shorter(vu x) { return __builtin_convertvector(x, vh); }
 INLINE vf load_part(const float *p, int64_t n) {
 	vf x = {0};
 	for (int64_t i = 0; i < n; i++) x[i] = p[i];
@@ -87,6 +92,7 @@ INLINE float fma1(float a, float b, float c) { return a * b + c; }
 #endif
 
 INLINE vf min_(vf a, vf b) { return -max_(-a, -b); }
+INLINE vf widen(vh h) { return (vf)(longer(h) << 16); }
 INLINE vf blend(vi m, vf a, vf b) { return (vf)select_(m, (vi)a, (vi)b); }
 INLINE vf abs_(vf a) { return (vf)((vi)a & 0x7fffffff); }
 
@@ -98,7 +104,7 @@ INLINE vh narrow(vf x) {
 	vu bits = (vu)x;
 	vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 	vu nan = (bits >> 16) | 0x40;
-	return __builtin_convertvector((vu)select_(x != x, (vi)nan, (vi)rounded), vh);
+	return shorter((vu)select_(x != x, (vi)nan, (vi)rounded));
 }
 
 // halves reads up to W elements of 16 bits, of which left exist; the others are 0.
