@@ -19,12 +19,3 @@ const struct kernels *kernels_find(const char *isa) {
 #endif
 	return strcmp(isa, "base") ? 0 : &alfred_kernels_base;
 }
-
-int kernels_slow_pairs(void) {
-#if defined(__x86_64__)
-	__builtin_cpu_init();
-	return __builtin_cpu_is("intel") != 0;
-#else
-	return 0;
-#endif
-}

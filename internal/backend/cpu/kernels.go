@@ -72,6 +72,7 @@ type packArgs struct {
 type multiplyArgs struct {
 	a, b, y                                ptr
 	bias, residual                         ptr
+	wide                                   ptr
 	k, rows, columns, aLD, ld, panelStride int64
 	layout, aType, bType, yType, mode      int32
 }

@@ -53,6 +53,7 @@ struct multiply {
 	void *y;
 	const void *bias;     // [columns] of b_type, or null
 	const void *residual; // like y, or null
+	float *wide;          // room for k rows of a panel, to which panels of bfloat16 are widened before they meet float32, or null
 	int64_t k, rows, columns, a_ld, ld, panel_stride;
 	int32_t layout, a_type, b_type, y_type, mode;
 };
@@ -241,9 +242,5 @@ struct kernels {
 
 // kernels_find gives the kernels of an instruction set if this machine has it, else null.
 const struct kernels *kernels_find(const char *isa);
-
-// kernels_slow_pairs says whether this machine is faster where it widens bfloat16 than where it multiplies pairs. Intel's vector units
-// start such an instruction every other cycle and two of float32 every cycle: half the products in the same time.
-int kernels_slow_pairs(void);
 
 #endif

@@ -69,10 +69,12 @@ func (v vocabulary) left(h tensor.Tensor) packArgs {
 // logits is z [rows][ld] = h·wᵀ over entries [lo, hi), with h as tiles.
 func (v vocabulary) logits(w *worker, z, h ptr, rows, lo, hi, ld int) {
 	p := v.columns(w, lo, hi)
-	v.kernels.multiply(multiplyArgs{
+	t := multiplyArgs{
 		a: h, b: p.data, y: z, k: int64(p.k), rows: int64(rows), columns: int64(hi - lo), ld: int64(ld),
 		panelStride: int64(p.depth * v.kernels.panel()), layout: layoutTiles, aType: productType(v.kernels, kind(v.w), p.dtype), bType: p.dtype, yType: float32Type, mode: store,
-	})
+	}
+	t.wide = w.wide(t, p.k)
+	v.kernels.multiply(t)
 }
 
 // LogProbStats: (max z, Σ exp(z-max), Σ exp(z-max)·z, z[target] or 0) of each row.

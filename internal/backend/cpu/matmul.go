@@ -3,21 +3,35 @@ package cpu
 import (
 	"unsafe"
 
+	"github.com/klauspost/cpuid/v2"
+
 	"alfred/internal/backend"
 	"alfred/internal/tensor"
 )
 
 // Sizes of what a product works on at a time. They steer speed alone: the bits do not depend on them.
 const (
-	blockBytes      = 256 << 10 // rows of the left operand that one worker packs and walks through: they stay in the second-level cache
-	slabBytes       = 4 << 10   // of a row of it, where the chains can pause
-	rightBytes      = 4 << 20   // right operand, where it is packed for the occasion: it stays in the third-level cache
-	straightColumns = 1024      // of a product whose left operand is not packed, at most
-	straightBytes   = 1 << 10   // from one term of a column to the next, where it is not packed, at most
-	aliasBytes      = 4 << 10   // addresses so far apart share a line of the first-level cache
-	fewRows         = 8         // tiles of a block that is not cut for the sake of more workers
-	serialFlops     = 1 << 20   // smaller products are not worth another worker
+	slabBytes       = 4 << 10 // of a row of it, where the chains can pause
+	rightBytes      = 4 << 20 // right operand, where it is packed for the occasion: it stays in the third-level cache
+	straightColumns = 1024    // of a product whose left operand is not packed, at most
+	straightBytes   = 1 << 10 // from one term of a column to the next, where it is not packed, at most
+	aliasBytes      = 4 << 10 // addresses so far apart share a line of the first-level cache
+	fewRows         = 8       // tiles of a block that is not cut for the sake of more workers
+	serialFlops     = 1 << 20 // smaller products are not worth another worker
+	wideTiles       = 4       // of rows that share the work of widening a panel
 )
+
+// blockBytes is how much of the left operand one worker packs and walks through: a quarter of the second-level cache, in which it stays
+// beside a panel of the right one and the next.
+var blockBytes = max(secondLevel(), 256<<10) / 4
+
+// secondLevel is the size of the second-level cache of a processor, 1 MiB if it does not say.
+func secondLevel() int {
+	if n := cpuid.CPU.Cache.L2; n > 0 {
+		return n
+	}
+	return 1 << 20
+}
 
 // product is y [m n] = left [m k]·right [k n], or added to y; see multiplyArgs.
 type product struct {
@@ -123,6 +137,7 @@ func (o *multiplying) multiply(w *worker, i int) {
 	if p.residual != nil {
 		t.residual = unsafe.Add(p.residual, offset*elementSize(p.yType))
 	}
+	t.wide = w.wide(t, c.slab)
 	layout, straight := p.straight()
 	if straight {
 		t.layout, t.aLD = layout, p.left.ld
@@ -138,6 +153,14 @@ func (o *multiplying) multiply(w *worker, i int) {
 		t.b = unsafe.Add(p.right.from(col), (p.rightRow+first)*width*elementSize(p.right.dtype))
 		w.kernels.multiply(t)
 	}
+}
+
+// wide is room for a panel of t's right operand in float32, nil where it is better read as it is.
+func (w *worker) wide(t multiplyArgs, k int) ptr {
+	if t.aType != float32Type || t.bType != bfloat16Type || int(t.rows) < wideTiles*w.kernels.rowTile() {
+		return nil
+	}
+	return w.scratch.bytes(4 * k * w.kernels.panel())
 }
 
 // packedLeft says what a worker has packed last: terms of the inner dimension from first on, of a block of rows of a product.

@@ -114,11 +114,16 @@ static void pack_(const struct pack *p) {
 INLINE vf right(const void *b, const int T, int64_t k, int64_t column) { return get(b, T, k * NR + column, W); }
 #endif
 
+// SOON is how many terms ahead the right operand is fetched from the second-level cache: Intel's processors do not do it in time by
+// themselves for lines of their full width.
+#define SOON 8
+
 // tile computes c[r][0..NR) for mr rows: a(r, k) is at a[k*ak + r*ar]. With every term it fetches a line of next. far says that ar
 // is not known when this is compiled.
 INLINE void tile(const int mr, const int far, const int64_t ak, const int64_t ar, const int T, int64_t k, const void *restrict left,
 		 const void *restrict b, float *restrict c, int64_t ld, int start, const char *next) {
 	const float *a = left, *third[THIRDS];
+	const int64_t size = T == F32 ? 4 : 2;
 	for (int r = 0; r < mr; r += 3) third[r / 3] = a + r * ar;
 	vf acc[MR][2];
 #pragma GCC unroll 16
@@ -128,6 +133,8 @@ INLINE void tile(const int mr, const int far, const int64_t ak, const int64_t ar
 	}
 	for (int64_t i = 0; i < k; i++) {
 		__builtin_prefetch(next + i * 64, 0, 2);
+		if (W == 16)
+			for (int j = 0; j < NR * size; j += 64) __builtin_prefetch((const char *)b + (i + SOON) * NR * size + j);
 		vf b0 = right(b, T, i, 0), b1 = right(b, T, i, W);
 #pragma GCC unroll 16
 		for (int r = 0; r < mr; r++) {
@@ -249,12 +256,18 @@ INLINE void fetch(const struct multiply *m, const char *y, int64_t row, int64_t 
 		for (int64_t c = 0; c < n * size; c += 64) __builtin_prefetch(y + (r * m->ld + col) * size + c, 1);
 }
 
+// widen_panel gives k rows of a panel of bfloat16 as float32.
+static void widen_panel(float *restrict to, const void *restrict b, int64_t k) {
+	for (int64_t i = 0; i < k; i++)
+		for (int c = 0; c < NR; c += W) store(to + i * NR + c, right(b, BF16, i, c));
+}
+
 static void multiply_(const struct multiply *m) {
 	tile_fn *const *tiles = m->layout == A_COLUMNS ? tiles_cols
 			      : m->layout == A_ROWS ? (m->a_type == BF16 ? tiles_dot_rows : tiles_rows)
 			      : m->a_type == BF16   ? tiles_dot
-			      : m->b_type == F32    ? tiles_f32
-						    : tiles_bf16;
+			      : m->b_type == F32 || m->wide ? tiles_f32
+							    : tiles_bf16;
 	const int64_t asize = m->a_type == F32 ? 4 : 2, bsize = m->b_type == F32 ? 4 : 2;
 	const int64_t row = asize * (m->layout == A_ROWS ? m->a_ld : m->layout == A_COLUMNS ? 1 : m->a_type == BF16 ? m->k + (m->k & 1) : m->k); // bytes
 	const int plain = m->y_type == F32 && m->mode != ADD && !m->bias && !m->residual;
@@ -262,13 +275,18 @@ static void multiply_(const struct multiply *m) {
 	for (int64_t c = 0; c < m->columns; c += NR) {
 		const char *b = (const char *)m->b + c / NR * m->panel_stride * bsize;
 		const int64_t n = m->columns - c < NR ? m->columns - c : NR, steps = m->a_type == BF16 ? (m->k + 1) / 2 : m->k;
+		const char *following = b + m->panel_stride * bsize;
 		int64_t fetched = c + NR < m->columns ? 0 : INT64_MAX / 2;
+		if (m->wide) {
+			widen_panel(m->wide, b, m->k);
+			b = (const char *)m->wide;
+		}
 		for (int64_t r = 0; r < m->rows;) {
 			const int64_t mr = cut(m->rows, r, MR, 1);
 			const char *a = (const char *)m->a + r * row;
 			float *y = (float *)m->y + r * m->ld + c;
 			// The first tiles of a panel fetch the next panel, a part each.
-			const char *next = fetched < m->k * NR * bsize ? b + m->panel_stride * bsize + fetched : b;
+			const char *next = fetched < m->k * NR * bsize ? following + fetched : b;
 			fetched += 64 * steps;
 			if (r + mr < m->rows) fetch(m, m->y, r + mr, c, n);
 			if (m->residual && r + mr < m->rows) fetch(m, m->residual, r + mr, c, n);
