@@ -45,7 +45,7 @@ golden: $(VENV)/golden.ok ## rewrite the goldens with PyTorch and transformers (
 parity: build $(VENV)/golden.ok ## compare with transformers, live, in both directions (needs Python)
 	$(VENV)/bin/python scripts/parity/parity.py --alfred bin/alfred
 
-bench: ## every operation and whole steps, as shares of what this machine can do (10 minutes)
+bench: ## every operation and whole steps, as shares of what this machine can do (5 minutes)
 	@$(GO) test -run '^$$' -bench . -benchtime 0.5s -timeout 60m ./internal/backend/cpu ./internal/rlhf ./internal/tokenizer | scripts/bench/table.awk
 
 bench-peers: build $(VENV)/golden.ok ## alfred beside PyTorch and the official tokenizers library on the same work (needs Python)
