@@ -158,7 +158,7 @@ func TestSameUnderAnyLayout(t *testing.T) {
 		want, wantGradients := layout{1, 1, everything, false}.run(t, p, g, a, b)
 		for _, l := range []layout{
 			{1, 1, everything, true}, {1, 1, 1, false}, {1, 1, 60, false}, {1, 2, everything, false}, {1, 2, 40, true},
-			{2, 1, everything, false}, {2, 2, 60, true}, {4, 1, everything, false}, {4, 2, 60, true},
+			{2, 1, everything, false}, {2, 2, 60, true}, {3, 1, everything, false}, {4, 1, everything, false}, {4, 2, 60, true},
 		} {
 			if err := g.config.Splits(l.tensor); err != nil {
 				t.Logf("%v: not possible: %v", l, err)

@@ -46,6 +46,50 @@ func batchSizes(b *bench, storage tensor.DType) error {
 	return nil
 }
 
+// besideNaN multiplies rows, every second of which is NaN: the others have the bits that they have among numbers, also where a kernel
+// reads more of a row than there is of it and multiplies what lies there by 0.
+func besideNaN(b *bench, storage tensor.DType) error {
+	for _, s := range [][3]int{{29, 33, 65}, {17, 65, 33}, {29, 64, 31}, {8, 31, 1100}} {
+		n, numI, numO := s[0], s[1], s[2]
+		run := func(poisoned bool) ([]*operand, error) {
+			return b.run(testCase{label("MatMul beside NaN", s), n, func(r *rig) {
+				input := func(name string, columns int) *operand {
+					return r.filled(name, storage, func(i int) float64 {
+						x := r.rng.NormFloat64()
+						if poisoned && i/columns%2 == 1 {
+							return math.NaN()
+						}
+						return x
+					}, rows, columns)
+				}
+				x, dy, w := input("x", numI), input("dy", numO), r.random("w", storage, 1, numO, numI)
+				y, dx := r.output(exact, "y", storage, rows, numO), r.output(exact, "dx", storage, rows, numI)
+				r.do(func(s side) {
+					s.MatMul(s.of(y), s.of(x), s.of(w), backend.Epilogue{})
+					s.MatMulInput(s.of(dx), s.of(dy), s.of(w), backend.Set)
+				})
+			}}, storage, nil, true)
+		}
+		among, err := run(false)
+		if err != nil {
+			return err
+		}
+		beside, err := run(true)
+		if err != nil {
+			return err
+		}
+		for i, o := range beside {
+			rowBytes := o.dtype.Size() * o.dims[1]
+			for r := 0; r < n; r += 2 {
+				if !bytes.Equal(among[i].bits[r*rowBytes:(r+1)*rowBytes], o.bits[r*rowBytes:(r+1)*rowBytes]) {
+					return fmt.Errorf("%v: row %d has other bits beside rows of NaN", o, r)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // sequencesAlone compares each sequence of a packed batch with the same sequence by itself, and with the same sequence
 // between others, some of which are NaN: a kernel that multiplies masked keys by 0 lets them through.
 func sequencesAlone(b *bench, storage tensor.DType) error {

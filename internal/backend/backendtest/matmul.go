@@ -21,7 +21,7 @@ const (
 // triples are shapes of matrix products, [N I O]: named ones, and some drawn. Rows of 4 KiB, and many columns, are what devices may treat
 // in another way.
 func triples() [][3]int {
-	shapes := [][3]int{{0, 3, 5}, {1, 1, 1}, {1, 64, 64}, {2, 7, 3}, {3, 1, 130}, {7, 65, 130}, {33, 130, 7}, {64, 64, 64}, {65, 3, 17}, {200, 320, 96}, {40, 1000, 200}, {30, 1024, 96}, {17, 96, 1024}, {31, 2048, 40}, {20, 64, 1100}}
+	shapes := [][3]int{{0, 3, 5}, {3, 0, 5}, {3, 5, 0}, {1, 1, 1}, {1, 64, 64}, {2, 7, 3}, {3, 1, 130}, {7, 65, 130}, {33, 130, 7}, {64, 64, 64}, {65, 3, 17}, {200, 320, 96}, {40, 1000, 200}, {30, 1024, 96}, {17, 96, 1024}, {31, 2048, 40}, {20, 64, 1100}}
 	rng := seeded("triples")
 	for range 14 {
 		var s [3]int

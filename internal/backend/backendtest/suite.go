@@ -94,7 +94,7 @@ var invariants = []struct {
 	name string
 	hold func(b *bench, storage tensor.DType) error
 }{
-	{"batches of 1 to 200", batchSizes}, {"sequences", sequencesAlone}, {"pages", pagedBits}, {"sampler statistics", samplerStatistics},
+	{"batches of 1 to 200", batchSizes}, {"rows beside NaN", besideNaN}, {"sequences", sequencesAlone}, {"pages", pagedBits}, {"sampler statistics", samplerStatistics},
 }
 
 // rowsAlone runs a case on the whole batch and on parts of it, single rows among them, and compares the rows that each output

@@ -7,7 +7,8 @@
 // Operations are done when their call returns. A row's bits depend neither on the other rows of the call nor on the number of
 // workers nor on how tiles were cut:
 //   - an element of a matrix product is one chain of fused multiply-adds over the ascending inner dimension, to which bias and
-//     residual (or the old contents, for input gradients) are added once; weight gradients start their chain from the old contents;
+//     residual (or the old contents, where input gradients are added to them) are added once; weight gradients start their chain from the
+//     old contents;
 //   - attention walks blocks of 64 keys from key 0 of the sequence, packed or paged alike, and no key after the query has an effect forward;
 //   - the vocabulary is walked in blocks of 64 entries, by the same kernels in the sampler and in the log-prob head;
 //   - sums over rows (parameter gradients) are cut by the shape of the operands only.

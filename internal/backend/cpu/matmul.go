@@ -258,6 +258,9 @@ func (q *queue) MatMulWeight(dw, dy, x tensor.Tensor) {
 	}
 	defer q.end()
 	n, i, packed := x.Dim(0), x.Dim(1), productType(q.kernels, kind(dy), kind(x))
+	if i == 0 {
+		return
+	}
 	slab := slabBytes / elementSize(packed)
 	columns := min(i, max(1, rightBytes/(slabBytes*q.kernels.panel()))*q.kernels.panel())
 	rows := min(n, max(1, rightBytes/(slabBytes*roundUp(columns, q.kernels.panel())))*slab)

@@ -77,7 +77,6 @@ func dot(a, b []float64) float64 {
 	return sum
 }
 
-// addScaled is y += f·x.
 // store sets y to x, or adds x to it.
 func store(y, x []float64, into backend.Into) {
 	if into == backend.Set {
@@ -86,6 +85,7 @@ func store(y, x []float64, into backend.Into) {
 	addScaled(y, 1, x)
 }
 
+// addScaled is y += f·x.
 func addScaled(y []float64, f float64, x []float64) {
 	for i, v := range x {
 		y[i] += f * v
