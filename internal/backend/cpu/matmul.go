@@ -21,7 +21,7 @@ const (
 	wideTiles       = 4       // of rows that share the work of widening a panel
 )
 
-// blockBytes is how much of the left operand one worker packs and walks through: a quarter of the second-level cache, in which it stays
+// blockBytes is how much of the left operand one worker packs, where it does, and walks through: a quarter of the second-level cache, in which it stays
 // beside a panel of the right one and the next.
 var blockBytes = max(secondLevel(), 256<<10) / 4
 
