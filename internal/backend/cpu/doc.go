@@ -14,7 +14,7 @@
 //   - sums over rows (parameter gradients) are cut by the shape of the operands only.
 //
 // The AVX-512 and AVX2 kernels give the same bits as each other, and so do the baseline and the Go kernels, which have no
-// fused multiply-add. Where the processor multiplies pairs of bfloat16 (AVX512_BF16) and does not take longer over it than over
-// float32, as Intel's do (see instructionSets), the chains of products of bfloat16 with bfloat16 take two terms at a time: twice as fast, and other bits
-// than without. There, gradients of the head's logits are rounded to bfloat16 before they are multiplied.
+// fused multiply-add. Where the processor multiplies pairs of bfloat16 (AVX512_BF16) faster than float32, as Intel's do not (see
+// instructionSets), the chains of products of bfloat16 with bfloat16 take two terms at a time: twice as fast, and other bits than
+// without. There, gradients of the head's logits are rounded to bfloat16 before they are multiplied.
 package cpu

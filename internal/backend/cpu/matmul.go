@@ -11,18 +11,18 @@ import (
 
 // Sizes of what a product works on at a time. They steer speed alone: the bits do not depend on them.
 const (
-	slabBytes       = 4 << 10 // of a row of it, where the chains can pause
+	slabBytes       = 4 << 10 // of a row of the left operand, where the chains can pause
 	rightBytes      = 4 << 20 // right operand, where it is packed for the occasion: it stays in the third-level cache
 	straightColumns = 1024    // of a product whose left operand is not packed, at most
 	straightBytes   = 1 << 10 // from one term of a column to the next, where it is not packed, at most
 	aliasBytes      = 4 << 10 // addresses so far apart share a line of the first-level cache
 	fewRows         = 8       // tiles of a block that is not cut for the sake of more workers
 	serialFlops     = 1 << 20 // smaller products are not worth another worker
-	wideTiles       = 4       // of rows that share the work of widening a panel
+	wideTiles       = 4       // of rows, from which on they share the work of widening a panel
 )
 
-// blockBytes is how much of the left operand one worker packs, where it does, and walks through: a quarter of the second-level cache, in which it stays
-// beside a panel of the right one and the next.
+// blockBytes is how much of the left operand one worker packs, where it does, and walks through: a quarter of the second-level cache,
+// in which it stays beside a panel of the right one and the next. It steers speed alone too.
 var blockBytes = max(secondLevel(), 256<<10) / 4
 
 // secondLevel is the size of the second-level cache of a processor, 1 MiB if it does not say.

@@ -263,9 +263,9 @@ static void widen_panel(float *restrict to, const void *restrict b, int64_t k) {
 }
 
 static void multiply_(const struct multiply *m) {
-	tile_fn *const *tiles = m->layout == A_COLUMNS ? tiles_cols
-			      : m->layout == A_ROWS ? (m->a_type == BF16 ? tiles_dot_rows : tiles_rows)
-			      : m->a_type == BF16   ? tiles_dot
+	tile_fn *const *tiles = m->layout == A_COLUMNS	    ? tiles_cols
+			      : m->layout == A_ROWS	    ? (m->a_type == BF16 ? tiles_dot_rows : tiles_rows)
+			      : m->a_type == BF16	    ? tiles_dot
 			      : m->b_type == F32 || m->wide ? tiles_f32
 							    : tiles_bf16;
 	const int64_t asize = m->a_type == F32 ? 4 : 2, bsize = m->b_type == F32 ? 4 : 2;
