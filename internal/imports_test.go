@@ -11,7 +11,7 @@ import (
 
 // layers is the architecture: a package imports only packages of lower layers. See README.md in this folder.
 var layers = map[string]int{
-	"config": 0, "tensor": 0, "mesh": 0, "ppo": 0, "random": 0, "rundir": 0, "tokenizer": 0, "telemetry": 0,
+	"config": 0, "tensor": 0, "mesh": 0, "ppo": 0, "random": 0, "rundir": 0, "tokenizer": 0, "telemetry": 0, "eval/python": 0,
 	"backend": 1, "dataset/source": 1, "checkpoint/storage": 1,
 	"dataset": 2, "collective": 2, "param": 2, "checkpoint/safetensors": 2,
 	"backend/reference": 2, "backend/cpu": 2, "backend/dry": 2,
