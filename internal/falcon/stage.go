@@ -269,6 +269,31 @@ func (st *Stage) Decode(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, u
 		s.Fail(errors.New("falcon: a model with a score head cannot choose tokens"))
 		return tokens, out
 	}
+	x := st.extend(s, b, cache)
+	h, _ := st.norm.Forward(s, x)
+	tokens, out = st.lm.Sample(s, h, uniforms, banned, d)
+	if kept := cache.Kept; kept != nil {
+		read := nn.Gather(s, b.Slots, b.Rows)
+		s.ScatterRows(kept.Last, x, read)
+		st.lm.Keep(s, kept.Chosen, out, read)
+	}
+	return tokens, out
+}
+
+// ScoreCached does the same, but instead of choosing tokens it scores those that the batch names; see nn.LogProbHead.Score.
+func (st *Stage) ScoreCached(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, scale float64) (out nn.LogProbs, stats tensor.Tensor) {
+	if st.lm == nil {
+		s.Fail(errors.New("falcon: a model with a score head has no log-probs"))
+		return out, stats
+	}
+	h, _ := st.norm.Forward(s, st.extend(s, b, cache))
+	out = st.lm.Allot(s, h.Rows())
+	return out, st.lm.Score(s, out, h, b.Targets, scale)
+}
+
+// extend runs all blocks over the next tokens of cached sequences and writes to the cache; what it gives [M D] is what the head's norm
+// reads.
+func (st *Stage) extend(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache) tensor.Tensor {
 	x := st.embed.Forward(s, b.IDs)
 	y := s.Alloc(x.DType(), x.Dims()...)
 	for l, blk := range st.blocks {
@@ -287,12 +312,5 @@ func (st *Stage) Decode(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, u
 		s.Arena().Release(mark)
 		x, y = y, x
 	}
-	h, _ := st.norm.Forward(s, x)
-	tokens, out = st.lm.Sample(s, h, uniforms, banned, d)
-	if kept := cache.Kept; kept != nil {
-		read := nn.Gather(s, b.Slots, b.Rows)
-		s.ScatterRows(kept.Last, x, read)
-		st.lm.Keep(s, kept.Chosen, out, read)
-	}
-	return tokens, out
+	return x
 }

@@ -23,11 +23,18 @@ type LogProbs struct {
 func (l *LogProbHead) Forward(s *backend.Stream, h, targets tensor.Tensor, scale float64) LogProbs {
 	out := l.Allot(s, h.Rows())
 	mark := s.Arena().Mark()
+	l.Score(s, out, h, targets, scale)
+	s.Arena().Release(mark)
+	return out
+}
+
+// Score is Forward into out, and gives the statistics [S M 4] that it is made of, of the S ranks of the tensor group (see
+// backend.LogProbOps): the largest logit among them tells whether a target is the most probable token.
+func (l *LogProbHead) Score(s *backend.Stream, out LogProbs, h, targets tensor.Tensor, scale float64) (all tensor.Tensor) {
 	all, mine := l.stats(s, h.Rows())
 	s.LogProbStats(mine, h, l.W.Weight(), targets, l.head(scale))
 	l.merge(s, out, all, mine)
-	s.Arena().Release(mark)
-	return out
+	return all
 }
 
 // Backward sets dh [M D] to this rank's part of the gradient, from the gradients of LogProb and Entropy [M] wide; dentropy

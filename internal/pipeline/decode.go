@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"math"
 
 	"alfred/internal/backend"
 	"alfred/internal/nn"
@@ -18,6 +19,8 @@ type Decoding struct {
 
 	batch  nn.CachedBatch // of the last step
 	chosen Chosen         // by it
+	scored Scored
+	stats  []float64
 	events []backend.StreamEvent
 }
 
@@ -71,6 +74,48 @@ func (d *Decoding) Step(ctx context.Context, chunks []nn.Chunk, uniforms []float
 	for _, event := range d.events {
 		if err := event.Wait(); err != nil {
 			return Chosen{}, err
+		}
+	}
+	return *c, nil
+}
+
+// Scored is what one step says of the tokens that its chunks name (nn.Chunk.Targets), chunk after chunk.
+type Scored struct {
+	LogProb []float64 // of each target, as Executor.Score would say
+	Best    []float64 // of the token that is the most probable there: exactly LogProb if that is the target, else to rounding
+}
+
+// Score feeds the next tokens of some sequences and scores the targets of their chunks. What is returned is valid until the next Score.
+func (d *Decoding) Score(ctx context.Context, chunks []nn.Chunk) (Scored, error) {
+	if err := ctx.Err(); err != nil {
+		return Scored{}, err
+	}
+	s := d.e.Stream
+	defer d.e.enter().leave()
+	d.batch.Fill(s, chunks, d.Cache.PageSize)
+	out, stats := d.e.Stage.ScoreCached(s, &d.batch, d.Cache, d.e.Scale)
+	if err := s.Err(); err != nil {
+		return Scored{}, err
+	}
+	n, c := out.LogProb.Len(), &d.scored
+	c.LogProb, c.Best = resized(c.LogProb, n), resized(c.Best, n)
+	d.stats = resized(d.stats, stats.Len())
+	d.events = append(d.events[:0], s.Download(backend.Float64s(c.LogProb), out.LogProb),
+		s.Download(backend.Float64s(c.Best), out.LSE), s.Download(backend.Float64s(d.stats), stats))
+	for _, event := range d.events {
+		if err := event.Wait(); err != nil {
+			return Scored{}, err
+		}
+	}
+	for i := range n {
+		most, target := math.Inf(-1), 0.0 // logits: each rank knows the largest of its entries, and one of them the target's
+		for at := 4 * i; at < len(d.stats); at += 4 * n {
+			most, target = max(most, d.stats[at]), target+d.stats[at+3]
+		}
+		if most > target {
+			c.Best[i] = most - c.Best[i]
+		} else {
+			c.Best[i] = c.LogProb[i]
 		}
 	}
 	return *c, nil

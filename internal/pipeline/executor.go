@@ -20,6 +20,8 @@ type Stage interface {
 	Cache(s *backend.Stream, pages, pageSize int, keep bool) *nn.Cache
 	// Decode extends cached sequences and chooses their next tokens.
 	Decode(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, uniforms, banned tensor.Tensor, d nn.Draw) (tokens tensor.Tensor, out nn.LogProbs)
+	// ScoreCached extends cached sequences and scores the tokens that the batch names; stats are as of nn.LogProbHead.Score.
+	ScoreCached(s *backend.Stream, b *nn.CachedBatch, cache *nn.Cache, scale float64) (out nn.LogProbs, stats tensor.Tensor)
 }
 
 // Executor runs a Stage on a stream, in memory of one arena that holds nothing between calls but the caches of decodings.

@@ -38,20 +38,20 @@ func newPages(size int, order []int32) *pages {
 	return c
 }
 
-// take gives a sequence of up to total tokens its pages. The first shared tokens of its prompt are in them already; the last
-// one never is, because the head is read there. So a prompt that ends with a page fills one of its own even where another
+// take gives a sequence of up to total tokens its pages. The first shared tokens of its prompt are in them already; the one at read,
+// where the head is read first, never is. So what is the page of that token, and of those after it, is filled even where another
 // holds the same, and such a copy cannot be found.
-func (c *pages) take(prompt []int32, total int) (held []*page, shared int) {
+func (c *pages) take(prompt []int32, total, read int) (held []*page, shared int) {
 	var at prefix
 	for first := 0; first < total; first += c.size {
 		end := first + c.size
-		if end > len(prompt) {
-			held = append(held, c.hand(prefix{}))
+		if end > len(prompt) || first > 0 && at.before == 0 {
+			held = append(held, c.hand(prefix{})) // not full of the prompt, or after a page that nothing names
 			continue
 		}
 		at.tokens = key(prompt[first:end])
 		p := c.found[at]
-		if p != nil && end < len(prompt) {
+		if p != nil && end <= read {
 			c.hold(p)
 			shared = end
 		} else {
@@ -61,6 +61,24 @@ func (c *pages) take(prompt []int32, total int) (held []*page, shared int) {
 		at.before = p.fill
 	}
 	return held, shared
+}
+
+// missing is the number of free pages that take would use up.
+func (c *pages) missing(prompt []int32, total, read int) int {
+	n := (total + c.size - 1) / c.size
+	var at prefix
+	for end := c.size; end <= min(read, len(prompt)); end += c.size {
+		at.tokens = key(prompt[end-c.size : end])
+		p := c.found[at]
+		if p == nil {
+			break
+		}
+		if p.holders > 0 {
+			n--
+		}
+		at.before = p.fill
+	}
+	return n
 }
 
 // hold gives a page to one more sequence.

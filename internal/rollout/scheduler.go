@@ -25,13 +25,26 @@ type Limits struct {
 	Pages []int32
 	// Keep, unless it is 0, is the number of sequences at most. The cache then has room for all of them, and keeps their activations.
 	Keep int
+	// Extra is a number of pages beside those of the slots.
+	Extra int
 }
 
 // PagesPerSlot is the number of pages that one sequence may need.
 func (l Limits) PagesPerSlot() int { return (l.Longest + l.PageSize - 1) / l.PageSize }
 
 // CachePages is the number of pages that the cache must have, so that a free slot always has its pages.
-func (l Limits) CachePages() int { return max(l.Slots, l.Keep) * l.PagesPerSlot() }
+func (l Limits) CachePages() int { return max(l.Slots, l.Keep)*l.PagesPerSlot() + l.Extra }
+
+// order is the order in which pages are handed out at first.
+func (l Limits) order() []int32 {
+	order := l.Pages
+	if order == nil {
+		for p := range l.CachePages() {
+			order = append(order, int32(p))
+		}
+	}
+	return order
+}
 
 // slot is a sequence in flight.
 type slot struct {
@@ -98,13 +111,7 @@ func NewScheduler(limits Limits, requests []Request) (*Scheduler, error) {
 			return nil, fmt.Errorf("rollout: sequence %d: a prompt of %d tokens and up to %d more exceed %d", r.Sequence, len(r.Prompt), r.Max, limits.Longest)
 		}
 	}
-	order := limits.Pages
-	if order == nil {
-		for p := range limits.CachePages() {
-			order = append(order, int32(p))
-		}
-	}
-	return &Scheduler{limits: limits, waiting: requests, pages: newPages(limits.PageSize, order)}, nil
+	return &Scheduler{limits: limits, waiting: requests, pages: newPages(limits.PageSize, limits.order())}, nil
 }
 
 // Ask is one position at which a step chooses a token.
@@ -146,7 +153,7 @@ func (s *Scheduler) admit() bool {
 	r := s.waiting[0]
 	s.waiting = s.waiting[1:]
 	q := &slot{request: r, Trajectory: Trajectory{Sequence: r.Sequence, Prompt: r.Prompt}}
-	q.pages, q.fed = s.pages.take(r.Prompt, len(r.Prompt)+r.Max)
+	q.pages, q.fed = s.pages.take(r.Prompt, len(r.Prompt)+r.Max, len(r.Prompt)-1)
 	for _, p := range q.pages {
 		q.table = append(q.table, p.number)
 	}
