@@ -23,7 +23,7 @@ func (l *lines) next() ([]byte, error) {
 	l.buffer, l.tooLong = l.buffer[:0], false
 	read := false
 	for {
-		part, err := l.s.text.ReadSlice('\n')
+		part, err := l.s.Text.ReadSlice('\n')
 		read = read || len(part) > 0
 		if len(l.buffer)+len(part) > maxLine+len("\r\n") {
 			l.tooLong = true

@@ -20,7 +20,7 @@ const maxTaskFile = 512 << 20
 // files), "Positive Examples" (of which unreadable ones are left out) and Instances. The response is an instance's first output.
 // A task is kept when its input, output and instruction languages are all wanted; they are English names ("French") or codes.
 func (r *reader) taskFile(s *stream) error {
-	data, err := io.ReadAll(io.LimitReader(s.text, maxTaskFile+1))
+	data, err := io.ReadAll(io.LimitReader(s.Text, maxTaskFile+1))
 	switch {
 	case err != nil:
 		return s.fail(err)

@@ -23,7 +23,7 @@ type forest struct {
 }
 
 func (f *forest) read(s *stream) error {
-	if s.parquet {
+	if s.Parquet {
 		return f.readParquet(s)
 	}
 	return f.eachLine(f.row)(s)

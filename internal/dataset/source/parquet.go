@@ -18,11 +18,11 @@ func (f *forest) readParquet(s *stream) (err error) {
 			err = s.fail(fmt.Errorf("corrupt parquet file: %v", p))
 		}
 	}()
-	info, err := s.file.Stat()
+	info, err := s.Raw.Stat()
 	if err != nil {
 		return s.fail(err)
 	}
-	file, err := parquet.OpenFile(s.file, info.Size())
+	file, err := parquet.OpenFile(s.Raw, info.Size())
 	if err != nil {
 		return s.fail(err)
 	}
@@ -40,10 +40,9 @@ func (f *forest) readParquet(s *stream) (err error) {
 		}
 	}
 	// The decoder jumps about in the file; the hash wants it from start to end.
-	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+	if err := s.Rewind(); err != nil {
 		return s.fail(err)
 	}
-	s.sum.Reset()
 	return nil
 }
 

@@ -65,17 +65,17 @@ func (r *reader) file(path string, rows func(*stream) error) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	if s.parquet && r.Kind != OASST1 {
+	defer s.Close()
+	if s.Parquet && r.Kind != OASST1 {
 		return s.fail(fmt.Errorf("%s is not read from parquet", r.Kind))
 	}
 	before := r.tally.Rows
 	if err := rows(s); err != nil {
 		return err
 	}
-	sum, err := s.finish()
+	sum, err := s.Sum()
 	if err != nil {
-		return err
+		return s.fail(err)
 	}
 	r.tally.Files = append(r.tally.Files, File{Path: path, SHA256: sum, Rows: r.tally.Rows - before})
 	return nil

@@ -94,7 +94,7 @@ func TestRealHH(t *testing.T) {
 	// A transcript is its prompt's turns and the chosen response put together again.
 	whole := map[int]string{}
 	l := &lines{s: mustOpen(t, filepath.Join(realRoot, "hh-rlhf/harmless-base-test-a.jsonl.gz"))}
-	defer l.s.close()
+	defer l.s.Close()
 	for line, err := l.next(); err == nil; line, err = l.next() {
 		o, _ := parseObject(line)
 		whole[l.number], _ = o.text("chosen")
