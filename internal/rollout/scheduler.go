@@ -12,6 +12,8 @@ type Request struct {
 	Sequence int     // index in rollout order
 	Prompt   []int32 // at least one token
 	Max, Min int     // response length in tokens; Min suppresses the end-of-document token
+	// Ends, unless it is nil, tells after each token whether the response is to end with it.
+	Ends func(response []int32) bool
 }
 
 // Limits of a Scheduler.
@@ -172,6 +174,8 @@ func (s *Scheduler) Took(c pipeline.Chosen) {
 		switch {
 		case c.Tokens[i] == s.limits.EOD:
 			q.Finish = FinishEOD
+		case q.request.Ends != nil && q.request.Ends(q.Response):
+			q.Finish = FinishStop
 		case len(q.Response) == q.request.Max:
 			q.Finish = FinishLength
 		}

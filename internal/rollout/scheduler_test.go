@@ -142,3 +142,38 @@ func TestRequestsThatCannotBeServedAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestResponsesEndWhereAskedTo: a request's own end comes after any token, and only the end of the document goes before it.
+func TestResponsesEndWhereAskedTo(t *testing.T) {
+	limits := Limits{Slots: 3, Tokens: 16, PageSize: 4, Longest: 16, EOD: 9}
+	ends := func(response []int32) bool { return len(response) > 1 && response[len(response)-1] == 7 }
+	var requests []Request
+	for i := range 3 {
+		requests = append(requests, Request{Sequence: i, Prompt: []int32{1}, Max: 5, Ends: ends})
+	}
+	s, err := NewScheduler(limits, requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := [][]int32{{7, 1, 7, 2, 2}, {7, 9}, {7, 1, 2, 3, 4}}
+	got := map[int]Trajectory{}
+	for step := 0; ; step++ {
+		_, asks := s.Next()
+		if len(asks) == 0 {
+			break
+		}
+		var c pipeline.Chosen
+		for _, a := range asks {
+			c.Tokens = append(c.Tokens, tokens[a.Sequence][a.Token])
+		}
+		s.Took(c)
+		for _, tr := range s.Done() {
+			got[tr.Sequence] = tr
+		}
+	}
+	for i, want := range []Trajectory{{Response: tokens[0][:3], Finish: FinishStop}, {Response: tokens[1], Finish: FinishEOD}, {Response: tokens[2], Finish: FinishLength}} {
+		if !slices.Equal(got[i].Response, want.Response) || got[i].Finish != want.Finish {
+			t.Errorf("sequence %d: %v, %s; want %v, %s", i, got[i].Response, got[i].Finish, want.Response, want.Finish)
+		}
+	}
+}

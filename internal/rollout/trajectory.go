@@ -5,9 +5,10 @@ import "fmt"
 // Finish says why a response ended. It is explicit: a token id never tells.
 type Finish string
 
-// A response ends with the end-of-document token as its last token, or without it at the length limit.
+// A response ends with the end-of-document token as its last token, or without it where its request says so or at the length limit.
 const (
 	FinishEOD    Finish = "eod"
+	FinishStop   Finish = "stop" // not in replay files, where requests are gone
 	FinishLength Finish = "length"
 )
 

@@ -96,6 +96,7 @@ func (t *Tokenizer) setVocabulary(m *model, added []addedToken) {
 // setAdded prepares the passes over added tokens.
 func (t *Tokenizer) setAdded(added []addedToken) {
 	var first, second []addedToken
+	t.specials = map[int32]bool{}
 	for _, token := range added {
 		if token.normalized {
 			second = append(second, token)
@@ -103,6 +104,9 @@ func (t *Tokenizer) setAdded(added []addedToken) {
 			first = append(first, token)
 		}
 		t.plainAdded = t.plainAdded || !token.special
+		if token.special {
+			t.specials[token.id] = true
+		}
 	}
 	for _, tokens := range [][]addedToken{first, second} {
 		if len(tokens) > 0 {

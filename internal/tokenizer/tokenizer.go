@@ -30,6 +30,7 @@ type Tokenizer struct {
 	classes      *classes
 	added        []*addedMatcher // passes over the text: tokens not normalized, then normalized
 	plainAdded   bool            // some added token is not special, so Encode looks for them too
+	specials     map[int32]bool  // ids of special tokens
 	pretokenizer pretokenizer
 	symbols      [256]int32       // id of each byte symbol, -1 where there is none
 	merges       map[uint64]merge // by pair(left, right)
@@ -86,6 +87,9 @@ func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
 
 // EOD gives the id of EndOfDocument, if the tokenizer has it.
 func (t *Tokenizer) EOD() (id int32, ok bool) { return max(t.eod, 0), t.eod >= 0 }
+
+// Special reports whether an id is that of a special token, whose text is a name and not what it stands for.
+func (t *Tokenizer) Special(id int32) bool { return t.specials[id] }
 
 // TokenText gives a token's text as the file spells it, in the byte alphabet ("Ġthe", not " the").
 func (t *Tokenizer) TokenText(id int32) (text string, ok bool) {
