@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"alfred/internal/eval/python"
 )
@@ -122,7 +120,7 @@ func (f *fields) texts(key string) []any {
 // choice is a text that a model chooses or not. An empty one cannot be scored in a meaningful way, so it is noted.
 func (f *fields) choice(key string) string {
 	s := f.text(key)
-	if f.row.problem == nil && strip(s) == "" {
+	if f.row.problem == nil && python.Strip(s) == "" {
 		f.note(EmptyChoice, "%s%s", f.path, key)
 	}
 	return s
@@ -135,7 +133,7 @@ func (f *fields) choices(key string) []any {
 		f.fail(WrongForm, "%s%s has %d choices", f.path, key, len(list))
 	}
 	for i, v := range list {
-		if s, ok := v.(string); ok && strip(s) == "" {
+		if s, ok := v.(string); ok && python.Strip(s) == "" {
 			f.note(EmptyChoice, "%s%s[%d]", f.path, key, i)
 		}
 	}
@@ -182,14 +180,9 @@ func (f *fields) int32(key string) int64 {
 // written is a whole number of 32 bits that the file holds as text.
 func (f *fields) written(key string) int64 {
 	s := f.text(key)
-	n, err := strconv.ParseInt(strip(s), 10, 32)
+	n, err := strconv.ParseInt(python.Strip(s), 10, 32)
 	if err != nil {
 		f.fail(WrongType, "%s%s is %q, not a whole number", f.path, key, s)
 	}
 	return n
-}
-
-// strip is Python's str.strip.
-func strip(s string) string {
-	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f })
 }

@@ -40,12 +40,12 @@ func fuzzSplit(f *testing.F, path, config, split, suffix string, seeds ...string
 			t.Errorf("%d rows, report %+v", len(in.rows), in.report)
 		}
 		for _, row := range in.rows {
-			text, err := encode(nil, row)
-			if err != nil || !utf8.Valid(text) {
-				t.Fatalf("%q: %v", text, err)
+			text := python.AppendJSON(nil, row, 0)
+			if !utf8.Valid(text) {
+				t.Fatalf("%q", text)
 			}
 			again, err := python.ParseJSON(text)
-			if err == nil && !python.Equal(again, row) || err != nil && !strings.Contains(err.Error(), "U+FFFD") {
+			if err != nil || !python.Equal(again, row) {
 				t.Fatalf("%s comes back as %v, %v", text, again, err)
 			}
 		}

@@ -23,7 +23,7 @@ func jsonArray(convert func(*input, *fields) *python.Dict) reader {
 }
 
 func wholeJSON[T any](f file, want string) (T, error) {
-	v, err := parseJSON(f.text)
+	v, err := python.ParseJSON(f.text)
 	t, ok := v.(T)
 	switch {
 	case err != nil:
@@ -73,7 +73,7 @@ func headQA(in *input) error {
 			return fmt.Errorf("%s: the data of exam %q are %s, not a list", f.name, name, kind(v))
 		}
 		head := newFields(exam)
-		title, year, category := strip(head.text("name")), strip(head.text("year")), strip(head.text("category"))
+		title, year, category := python.Strip(head.text("name")), python.Strip(head.text("year")), python.Strip(head.text("category"))
 		for i, question := range questions {
 			at := place{fmt.Sprintf("%s, exam %s[%d]", f.name, name, i), 0}
 			if head.row.problem != nil { // then none of its questions can be told where it comes from
@@ -91,13 +91,13 @@ func headQA(in *input) error {
 func headQARow(f *fields, name, year, category string) *python.Dict {
 	answers := []any{}
 	for _, a := range f.objects("answers") {
-		answers = append(answers, python.NewDict("aid", a.int32("aid"), "atext", strip(a.choice("atext"))))
+		answers = append(answers, python.NewDict("aid", a.int32("aid"), "atext", python.Strip(a.choice("atext"))))
 	}
 	right := f.written("ra")
 	if right < 1 || right > int64(len(answers)) {
 		f.fail(UnknownAnswer, "ra is %d of %d answers", right, len(answers))
 	}
-	return python.NewDict("name", name, "year", year, "category", category, "qid", f.written("qid"), "qtext", strip(f.text("qtext")),
+	return python.NewDict("name", name, "year", year, "category", category, "qid", f.written("qid"), "qtext", python.Strip(f.text("qtext")),
 		"ra", right, "answers", answers)
 }
 

@@ -41,7 +41,7 @@ func (in *input) convertLine(at place, line []byte, convert func(*input, *fields
 		in.report.skip(at, &problem{reason: NotUTF8})
 		return
 	}
-	v, err := parseJSON(line)
+	v, err := python.ParseJSON(line)
 	if err != nil {
 		in.report.skip(at, problemf(BrokenJSON, "%v", err))
 		return
@@ -194,7 +194,7 @@ func foundryRow(_ *input, f *fields) *python.Dict {
 		f.fail(WrongForm, "query %q", query)
 	}
 	for i, option := range parts[1:] {
-		if s, ok := option.(string); ok && strip(s) == "" {
+		if s, ok := option.(string); ok && python.Strip(s) == "" {
 			f.note(EmptyChoice, "option %d of the query", i)
 		}
 	}

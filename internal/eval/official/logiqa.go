@@ -49,7 +49,7 @@ func (in *input) logiQABlock(at place, block []string) {
 			return
 		}
 	}
-	label := strip(block[0])
+	label := python.Strip(block[0])
 	if len(label) != 1 || label[0] < 'a' || label[0] > 'd' {
 		f.fail(UnknownAnswer, "%q", label)
 	}
@@ -87,4 +87,4 @@ func optionLetter(option string, i int) int {
 }
 
 // spaceStops is the normalize of logiqa.py.
-func spaceStops(s string) string { return strip(strings.ReplaceAll(s, ".", ". ")) }
+func spaceStops(s string) string { return python.Strip(strings.ReplaceAll(s, ".", ". ")) }

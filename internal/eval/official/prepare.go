@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"alfred/internal/checkpoint/storage"
+
+	"alfred/internal/eval/python"
 )
 
 // ErrDiffers is wrapped by the error of Prepare when a file that it would write is there with other contents.
@@ -114,10 +116,7 @@ func prepareSplit(dir fs.FS, d Dataset, s split, used map[string]bool) (Output, 
 	}
 	output := Output{Path: path.Join(d.Path, config, s.name+".jsonl"), Dataset: d, Split: s.name, Report: report}
 	for _, row := range rows {
-		if output.text, err = encode(output.text, row); err != nil {
-			return Output{}, err
-		}
-		output.text = append(output.text, '\n')
+		output.text = append(python.AppendJSON(output.text, row, 0), '\n')
 	}
 	sum := sha256.Sum256(output.text)
 	output.SHA256 = hex.EncodeToString(sum[:])

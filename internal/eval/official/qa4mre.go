@@ -43,7 +43,7 @@ func question(f *fields, topic, test, document, q *element) *python.Dict {
 	}
 	row := python.NewDict("topic_id", topic.attr(f, "t_id"), "topic_name", topic.attr(f, "t_name"), "test_id", test.attr(f, "r_id"),
 		"document_id", document.attr(f, "d_id"), "document_str", document.text, "question_id", q.attr(f, "q_id"))
-	if strip(document.text) == "" {
+	if python.Strip(document.text) == "" {
 		f.fail(MissingField, "the doc is empty")
 	}
 	text := ""
@@ -57,7 +57,7 @@ func question(f *fields, topic, test, document, q *element) *python.Dict {
 	var right *element
 	for a := range q.named("answer") {
 		ids, texts = append(ids, a.attr(f, "a_id")), append(texts, a.text)
-		if strip(a.text) == "" {
+		if python.Strip(a.text) == "" {
 			f.note(EmptyChoice, "answer %d", len(ids))
 		}
 		if _, ok := a.attributes["correct"]; ok {

@@ -41,5 +41,5 @@ func raceRow(_ *input, f *fields) *python.Dict {
 	if f.row.problem != nil {
 		return nil
 	}
-	return python.NewDict("article", article, "problems", literal(problems))
+	return python.NewDict("article", article, "problems", python.Repr(problems))
 }

@@ -98,31 +98,6 @@ func unpack(raw []byte) ([]byte, error) {
 	return text, nil
 }
 
-// maxNesting bounds how deep JSON goes; the official files have seven levels, and Python's own limit is about a thousand.
-const maxNesting = 1000
-
-// parseJSON is python.ParseJSON for text of any origin: that one calls itself for every level, and a file of brackets alone would
-// exhaust the stack, which a program does not survive.
-func parseJSON(text []byte) (any, error) {
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '[' || c == '{':
-			if depth++; depth > maxNesting {
-				return nil, fmt.Errorf("JSON: at byte %d: more than %d levels", i, maxNesting)
-			}
-		case c == ']' || c == '}':
-			depth--
-		}
-	}
-	return python.ParseJSON(text)
-}
-
 // lines walks the lines of a text as Python's text files do: LF, CRLF and a CR alone all end one. Line numbers are from 1.
 func (f file) lines(yield func(number int, line []byte) bool) {
 	rest := f.text

@@ -151,11 +151,7 @@ func encoded(t *testing.T, rows []*python.Dict) string {
 	t.Helper()
 	var b []byte
 	for _, row := range rows {
-		var err error
-		if b, err = encode(b, row); err != nil {
-			t.Fatal(err)
-		}
-		b = append(b, '\n')
+		b = append(python.AppendJSON(b, row, 0), '\n')
 	}
 	return string(b)
 }
