@@ -154,7 +154,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
-		newTrainCommand(a), newGenerateCommand(a), newScoreCommand(a), newTokenizeCommand(a),
+		newTrainCommand(a), newGenerateCommand(a), newScoreCommand(a), newEvalCommand(a), newTokenizeCommand(a),
 		newDemoCommand(a), newInitModelCommand(a), newDataCommand(a), newConfigCommand(a), newCheckpointCommand(a),
 	)
 	root.InitDefaultHelpCmd()

@@ -152,7 +152,7 @@ func (d *decoder) hint(name string, known []field, first, section string) string
 			names = append(names, f.name)
 		}
 	}
-	if s := suggestion(name, names); s != "" {
+	if s := DidYouMean(name, names); s != "" {
 		return s
 	}
 	for _, f := range fields(reflect.TypeFor[Config]()) {

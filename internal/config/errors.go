@@ -47,9 +47,9 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// suggestion is the tail `; did you mean "x"?` for a word near one of the
+// DidYouMean is the tail `; did you mean "x"?` for a word near one of the
 // candidates, or "".
-func suggestion(word string, candidates []string) string {
+func DidYouMean(word string, candidates []string) string {
 	// A third of the letters may be wrong: near enough to be a slip of the finger.
 	limit := max(1, len([]rune(word))/3)
 	best := ""

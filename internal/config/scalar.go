@@ -66,7 +66,7 @@ func (f field) accepts(x reflect.Value) error {
 	switch x.Kind() {
 	case reflect.String:
 		if word := x.String(); f.words != nil && !slices.Contains(f.words, word) {
-			return fmt.Errorf("must be %s, is %q%s", quoted(f.words), shorten(word), suggestion(word, f.words))
+			return fmt.Errorf("must be %s, is %q%s", quoted(f.words), shorten(word), DidYouMean(word, f.words))
 		}
 		return nil
 	case reflect.Int:
